@@ -1,0 +1,1 @@
+"""The seam between the verbs that users call and what carries them out."""

@@ -1,0 +1,313 @@
+"""The protocols of the seam: `Backend`, and the two smaller ones that `procedures` is written over.
+
+`Backend` is what `Factory` and `Container` call; it owns its store. `Procedures` implements it once over a `Store` (the
+state directory: lock, intent, state file, fifo) and a `Host` (processes, cgroups, hooks, clock). On Linux these are files
+and the kernel, in memory they are dictionaries and a virtual clock. A backend that drives a foreign binary implements
+`Backend` alone.
+
+Every method of Store, Gate, Host and Birth is one *step*: tests crash before and after each of them.
+"""
+
+from __future__ import annotations
+
+from typing import NamedTuple, Protocol
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Mapping
+    from contextlib import AbstractContextManager
+
+    from libcontainer_py.lifecycle import Facts
+    from libcontainer_py.record import Init, Intent, Record, Swept
+    from libcontainer_py.spec import Spec
+
+
+class CreateRequest(NamedTuple):
+    """What `Factory.create` was asked for."""
+
+    container_id: str
+    bundle: str
+    """The bundle's directory, absolute; "" where a Spec was given: the container's directory is the bundle then."""
+    spec: Spec | None = None
+    stdin: int | None = None
+    """A descriptor of the caller, which the backend duplicates and never closes; None inherits, -3 is /dev/null."""
+    stdout: int | None = None
+    stderr: int | None = None
+    reaper: bool = False
+    """Run the program as the child of a small init that reaps orphans (for run() and the sandbox)."""
+
+
+class Exit(NamedTuple):
+    """How a container's init ended. `returncode` as in subprocess; None where init is not our child."""
+
+    returncode: int | None
+
+
+class Taken:
+    """What came out of reading exec.fifo (see `Gate.take`)."""
+
+    WON = "won"  # we read the `0`: the program starts because of us
+    LOST = "lost"  # another reader has it, or had it
+    STALE = "stale"  # init left the fifo long ago, and who released it died before unlinking
+    STOPPED = "stopped"  # init ended
+    PAUSED = "paused"  # init is frozen
+    TIMEOUT = "timeout"
+
+
+class Failure(NamedTuple):
+    """Why the program did not run, as init wrote it through the fifo. Untrusted."""
+
+    step: str
+    errno: int
+    text: str
+
+
+class Gate(Protocol):
+    """exec.fifo, opened for reading."""
+
+    def take(self, init: Init, *, deadline: float) -> str:
+        """Wait for init's `0`, until `deadline` (of `Host.now()`). Returns a word of `Taken`."""
+        ...
+
+    def unblock(self) -> None:
+        """Free other readers that block in opening the (unlinked) fifo."""
+        ...
+
+    def outcome(self, init: Init, *, deadline: float) -> Failure | None:
+        """Wait until the program runs (None) or init says why it could not. Raises TimeoutError."""
+        ...
+
+    def close(self) -> None: ...
+
+
+class Store(Protocol):
+    """The state directories under one root."""
+
+    @property
+    def root(self) -> str: ...
+
+    def lock(self, container_id: str, *, timeout: float | None) -> AbstractContextManager[None]:
+        """Exclude every other process and thread from this container. Raises ContainerTimeout."""
+        ...
+
+    def directory(self, container_id: str) -> str:
+        """Where the container's directory is, or would be."""
+        ...
+
+    def ids(self) -> list[str]:
+        """The ids of all directories, sorted; broken ones too."""
+        ...
+
+    def make(self, container_id: str, intent: Intent) -> None:
+        """Make the directory; it appears with the intent in it, at once. Raises ContainerExists."""
+        ...
+
+    def exists(self, container_id: str) -> bool: ...
+
+    def intent(self, container_id: str) -> Intent | None:
+        """The intent, or None where there is none that can be read."""
+        ...
+
+    def note(self, container_id: str, intent: Intent) -> None:
+        """Replace the intent."""
+        ...
+
+    def settle(self, container_id: str) -> None:
+        """Drop the intent: the creation is complete. Silent where there is none."""
+        ...
+
+    def save(self, record: Record) -> None:
+        """Write state.json atomically."""
+        ...
+
+    def load(self, container_id: str) -> Record:
+        """Read state.json. Raises InvalidId, ContainerNotFound, StateError."""
+        ...
+
+    def make_fifo(self, container_id: str, owner: tuple[int, int]) -> None:
+        """Make exec.fifo for the user and group that init has on the host."""
+        ...
+
+    def has_fifo(self, container_id: str) -> bool: ...
+
+    def open_fifo(self, container_id: str) -> Gate | None:
+        """Open exec.fifo for reading, without blocking; None: it is gone, so somebody else won."""
+        ...
+
+    def unlink_fifo(self, container_id: str) -> None:
+        """Remove exec.fifo; silent where it is gone."""
+        ...
+
+    def remove(self, container_id: str) -> None:
+        """Remove the directory: it vanishes at once, then what was in it. Silent where there is none.
+
+        Raises StateError where it holds what is not ours (a directory of crun or youki).
+        """
+        ...
+
+    def age(self, container_id: str) -> float:
+        """Seconds since the directory was changed; inf where there is none."""
+        ...
+
+    def is_empty(self, container_id: str) -> bool: ...
+
+    def sweep_remains(self) -> list[Swept]:
+        """Remove what crashed `make` and `remove` left under names that no id can have."""
+        ...
+
+
+class Birth(Protocol):
+    """An init that is being born. Until `let_go` it exits when its creator does."""
+
+    @property
+    def init(self) -> Init: ...
+
+    def until_mounted(self) -> None:
+        """Wait until namespaces and mounts are there and init stands before pivot_root. Raises CreateError."""
+        ...
+
+    def go_on(self, state: str) -> None:
+        """Let it run its createContainer hooks (with `state` on their standard input) and pivot."""
+        ...
+
+    def until_ready(self) -> None:
+        """Wait until only the fifo is left. Raises CreateError, ProgramNotFound, HookError."""
+        ...
+
+    def record(self, intent: Intent) -> Record:
+        """What state.json is to say."""
+        ...
+
+    def let_go(self) -> None:
+        """state.json is saved: init may go to the fifo."""
+        ...
+
+    def abandon(self) -> None:
+        """Close what belongs to it; silent after let_go."""
+        ...
+
+
+class Preparation(Protocol):
+    """A request, decoded, validated and planned; nothing on the host has changed yet."""
+
+    @property
+    def fifo_owner(self) -> tuple[int, int]: ...
+
+    @property
+    def cgroup_paths(self) -> tuple[str, ...]:
+        """The cgroup directories that will be made, where they do not exist yet."""
+        ...
+
+    @property
+    def hooks(self) -> Mapping[str, object]:
+        """The hooks of the configuration, as `Record.hooks` keeps them."""
+        ...
+
+    def state(self, status: str, pid: int) -> str:
+        """The OCI state, JSON."""
+        ...
+
+
+class Host(Protocol):
+    """Processes, cgroups, hooks and the clock."""
+
+    def now(self) -> float:
+        """A monotonic clock, seconds."""
+        ...
+
+    def creator(self) -> Intent:
+        """An intent that says who we are, and nothing more yet."""
+        ...
+
+    def is_here(self, intent: Intent) -> bool:
+        """Whether the pids of the intent mean something here: same boot, same pid namespace."""
+        ...
+
+    def prepare(self, request: CreateRequest, directory: str) -> Preparation:
+        """Decode, validate and plan. Raises ConfigError, UnsupportedPlatform, StateError; changes nothing."""
+        ...
+
+    def make_cgroups(self, preparation: Preparation) -> Mapping[str, int]:
+        """Make and fill them: path to st_ino of each directory that we made. Raises CgroupError; then none is left."""
+        ...
+
+    def make_init(self, preparation: Preparation, directory: str) -> Birth: ...
+
+    def alive(self, init: Init) -> bool: ...
+
+    def at_fifo(self, init: Init) -> bool:
+        """Whether init has not left the fifo yet, as far as one can tell."""
+        ...
+
+    def frozen(self, record: Record) -> bool: ...
+
+    def freeze(self, record: Record) -> None: ...
+
+    def thaw(self, record: Record) -> None: ...
+
+    def signal(self, init: Init, signal: int) -> None:
+        """Send a signal to that process and no other; silent where it is gone."""
+        ...
+
+    def kill(self, record: Record) -> None:
+        """SIGKILL to init, and to all of its cgroup where it has no pid namespace of its own; thaws."""
+        ...
+
+    def wait(self, init: Init, *, timeout: float | None) -> Exit | None:
+        """Wait until it ended, and reap it where it is our child; None: not within `timeout` seconds."""
+        ...
+
+    def kill_cgroups(self, cgroups: Mapping[str, int]) -> None:
+        """Kill and outlive every process in these directories (path to st_ino; 0: unknown, then only look)."""
+        ...
+
+    def remove_cgroups(self, cgroups: Mapping[str, int]) -> None:
+        """Remove them with what is below them; st_ino 0: only where empty; another st_ino: leave alone."""
+        ...
+
+    def run_hooks(self, kind: str, hooks: Mapping[str, object], state: str) -> None:
+        """Run the hooks of one kind in the runtime's namespace. Raises HookError at the first failure."""
+        ...
+
+    def state_of(self, record: Record, status: str) -> str:
+        """The OCI state of a container, JSON, for its hooks."""
+        ...
+
+    def in_use(self, directory: str) -> bool:
+        """Whether some process has this directory, or a file in it, open (used before removing broken state)."""
+        ...
+
+
+class Backend(Protocol):
+    """The verbs of `Factory` and `Container`. An implementation owns its store and is thread-safe."""
+
+    @property
+    def root(self) -> str: ...
+
+    def create(self, request: CreateRequest) -> Record: ...
+
+    def ids(self) -> list[str]: ...
+
+    def load(self, container_id: str) -> Record: ...
+
+    def observe(self, record: Record) -> Facts: ...
+
+    def release(self, container_id: str, *, timeout: float | None, checked: bool) -> None:
+        """Let the program of a created container run; `checked` says that the caller looked at the status."""
+        ...
+
+    def signal(self, record: Record, signal: int) -> None: ...
+
+    def kill(self, record: Record) -> None: ...
+
+    def freeze(self, record: Record) -> None: ...
+
+    def thaw(self, record: Record) -> None: ...
+
+    def wait(self, record: Record, *, timeout: float | None) -> Exit | None: ...
+
+    def destroy(self, container_id: str, *, force: bool) -> None: ...
+
+    def sweep(self) -> Iterable[Swept]: ...
+
+    def explain(self, record: Record) -> str: ...
