@@ -1,0 +1,172 @@
+"""The C library by ctypes: one function a system call, under its man page's name.
+
+The library is loaded at the first call, not at import, so that this module can be imported on any system. `errno` becomes
+OSError in one place. What Python's os module already has (setns is there only since 3.12) is not repeated here.
+"""
+
+import ctypes
+import os
+import sys
+
+from libcontainer_py.kernel.constants import SYSCALLS
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import NoReturn
+
+_library: "ctypes.CDLL | None" = None
+_numbers: "dict[str, int]" = {}
+
+
+def _libc() -> "ctypes.CDLL":
+    global _library
+    if _library is None:
+        if not hasattr(os, "pidfd_open"):
+            raise OSError(38, "not a Linux system, or one before 5.3")
+        library = ctypes.CDLL(None, use_errno=True)
+        library.syscall.restype = ctypes.c_long
+        library.mount.argtypes = (ctypes.c_char_p, ctypes.c_char_p, ctypes.c_char_p, ctypes.c_ulong, ctypes.c_char_p)
+        library.prctl.argtypes = (ctypes.c_int, *(ctypes.c_ulong,) * 4)
+        _library = library
+    return _library
+
+
+def _raise(path: "str | None" = None) -> "NoReturn":
+    number = ctypes.get_errno()
+    raise OSError(number, os.strerror(number), path)
+
+
+def number_of(name: str) -> int:
+    """The number of a system call on this machine. Raises OSError(ENOSYS) where it is not known."""
+    if not _numbers:
+        machine = os.uname().machine
+        if machine not in SYSCALLS:
+            raise OSError(38, f"system calls of machine {machine!r} are not known")
+        _numbers.update(SYSCALLS[machine])
+    return _numbers[name]
+
+
+def syscall(name: str, *arguments: "int | bytes | ctypes.Array[ctypes.c_char] | None") -> int:
+    """Make a system call; each int travels as a long. Raises OSError."""
+    longs = [ctypes.c_long(argument) if isinstance(argument, int) else argument for argument in arguments]
+    result: int = _libc().syscall(ctypes.c_long(number_of(name)), *longs)
+    if result == -1:
+        _raise()
+    return result
+
+
+def mount(source: "str | None", target: str, fstype: "str | None", flags: int, data: "str | None" = None) -> None:
+    """mount(2)."""
+    if _libc().mount(_encode(source), os.fsencode(target), _encode(fstype), flags, _encode(data)):
+        _raise(target)
+
+
+def umount2(target: str, flags: int = 0) -> None:
+    """umount2(2)."""
+    if _libc().umount2(os.fsencode(target), flags):
+        _raise(target)
+
+
+def pivot_root(new_root: str, put_old: str) -> None:
+    """pivot_root(2)."""
+    syscall("pivot_root", os.fsencode(new_root), os.fsencode(put_old))
+
+
+def unshare(flags: int) -> None:
+    """unshare(2)."""
+    if _libc().unshare(ctypes.c_int(flags)):
+        _raise()
+
+
+def setns(descriptor: int, flags: int = 0) -> None:
+    """setns(2)."""
+    if _libc().setns(descriptor, ctypes.c_int(flags)):
+        _raise()
+
+
+def prctl(option: int, *arguments: int) -> int:
+    """prctl(2) for options whose arguments are numbers."""
+    four = [*arguments, 0, 0, 0, 0][:4]
+    result: int = _libc().prctl(option, *four)
+    if result == -1:
+        _raise()
+    return result
+
+
+def set_name(name: bytes) -> None:
+    """prctl(PR_SET_NAME): what /proc/PID/comm says, at most 15 bytes."""
+    buffer = ctypes.create_string_buffer(name[:15])
+    if _libc().prctl(15, ctypes.cast(buffer, ctypes.c_void_p).value or 0, 0, 0, 0):
+        _raise()
+
+
+def setdomainname(name: str) -> None:
+    """setdomainname(2)."""
+    encoded = os.fsencode(name)
+    if _libc().setdomainname(encoded, ctypes.c_size_t(len(encoded))):
+        _raise()
+
+
+def keyctl(operation: int, name: bytes) -> int:
+    """keyctl(2) for KEYCTL_JOIN_SESSION_KEYRING."""
+    return syscall("keyctl", operation, name, 0, 0, 0)
+
+
+def openat2(directory: int, path: str, flags: int, *, mode: int = 0, resolve: int = 0) -> int:
+    """openat2(2); O_CLOEXEC is added. The caller closes the descriptor."""
+    how = ctypes.create_string_buffer(_u64(flags | os.O_CLOEXEC) + _u64(mode) + _u64(resolve), 24)
+    try:
+        return syscall("openat2", directory, os.fsencode(path), how, 24)
+    except OSError as error:
+        error.filename = path
+        raise
+
+
+def mount_setattr(directory: int, path: str, flags: int, *, attr_set: int = 0, attr_clr: int = 0, propagation: int = 0) -> None:
+    """mount_setattr(2)."""
+    attributes = ctypes.create_string_buffer(_u64(attr_set) + _u64(attr_clr) + _u64(propagation) + _u64(0), 32)
+    try:
+        syscall("mount_setattr", directory, os.fsencode(path), flags, attributes, 32)
+    except OSError as error:
+        error.filename = path
+        raise
+
+
+def open_tree(directory: int, path: str, flags: int) -> int:
+    """open_tree(2). The caller closes the descriptor."""
+    try:
+        return syscall("open_tree", directory, os.fsencode(path), flags)
+    except OSError as error:
+        error.filename = path
+        raise
+
+
+def move_mount(source: int, source_path: str, target: int, target_path: str, flags: int) -> None:
+    """move_mount(2)."""
+    try:
+        syscall("move_mount", source, os.fsencode(source_path), target, os.fsencode(target_path), flags)
+    except OSError as error:
+        error.filename = target_path
+        raise
+
+
+def renameat2(old_directory: int, old: str, new_directory: int, new: str, flags: int) -> None:
+    """renameat2(2); directories by descriptor, or AT_FDCWD."""
+    try:
+        syscall("renameat2", old_directory, os.fsencode(old), new_directory, os.fsencode(new), flags)
+    except OSError as error:
+        error.filename = new
+        raise
+
+
+def close_range(first: int, last: int, flags: int = 0) -> None:
+    """close_range(2)."""
+    syscall("close_range", first, last, flags)
+
+
+def _encode(text: "str | None") -> "bytes | None":
+    return None if text is None else os.fsencode(text)
+
+
+def _u64(value: int) -> bytes:
+    return value.to_bytes(8, sys.byteorder)

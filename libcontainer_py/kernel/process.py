@@ -1,0 +1,117 @@
+"""Processes: pidfds, /proc/PID/stat, and waiting.
+
+A process is a pidfd, or a pid with its start time where it comes from a file; never a bare pid.
+"""
+
+import os
+import select
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import NamedTuple
+
+    class ProcStat(NamedTuple):
+        """What /proc/PID/stat says."""
+
+        pid: int
+        comm: str
+        state: str
+        start: int
+
+else:
+    from collections import namedtuple
+
+    ProcStat = namedtuple("ProcStat", ("pid", "comm", "state", "start"))
+    ProcStat.__doc__ = "What /proc/PID/stat says. `start` counts clock ticks since boot (field 22). Source: proc(5)."
+
+
+def stat(pid: "int | str") -> ProcStat:
+    """Read /proc/PID/stat. Raises OSError (ENOENT, ESRCH: no such process)."""
+    descriptor = os.open(f"/proc/{pid}/stat", os.O_RDONLY | os.O_CLOEXEC)
+    try:
+        text = os.read(descriptor, 4096).decode("utf-8", "surrogateescape")
+    finally:
+        os.close(descriptor)
+    # comm may hold spaces and parentheses: it ends at the last one
+    before, _, after = text.rpartition(")")
+    number, _, comm = before.partition("(")
+    fields = after.split()
+    return ProcStat(int(number), comm, fields[0], int(fields[19]))
+
+
+def pidfd_open(pid: int, start: int) -> "int | None":
+    """A pidfd of the process that started at `start` ticks; None where it is gone. The caller closes it."""
+    if pid <= 0:
+        return None
+    try:
+        descriptor = os.pidfd_open(pid)
+    except (ProcessLookupError, ValueError, OverflowError):
+        return None
+    except OSError as error:
+        if error.errno == 22:  # EINVAL: the pid is a thread that leads no group
+            return None
+        raise
+    try:
+        if stat(pid).start == start:
+            return descriptor
+    except OSError as error:
+        if error.errno not in (2, 3):
+            os.close(descriptor)
+            raise
+    os.close(descriptor)
+    return None
+
+
+def has_ended(pidfd: int, timeout: "float | None" = 0) -> bool:
+    """Whether the process ended within `timeout` seconds (None: wait for it).
+
+    A leader that ended its main thread reads Z in /proc while other threads run; a pidfd becomes readable only when all
+    have ended. Source: pidfd_open(2).
+    """
+    poll = select.poll()
+    poll.register(pidfd, select.POLLIN)
+    return bool(poll.poll(None if timeout is None else max(0, timeout) * 1000))
+
+
+def alive(pid: int, start: int) -> bool:
+    """Whether that very process has not ended."""
+    descriptor = pidfd_open(pid, start)
+    if descriptor is None:
+        return False
+    try:
+        return not has_ended(descriptor)
+    finally:
+        os.close(descriptor)
+
+
+def send_signal(pid: int, start: int, signal: int) -> bool:
+    """Send a signal to that very process; False where it is gone. Raises OSError (EPERM, EINVAL)."""
+    descriptor = pidfd_open(pid, start)
+    if descriptor is None:
+        return False
+    try:
+        pidfd_send_signal(descriptor, signal)
+    except ProcessLookupError:
+        return False
+    finally:
+        os.close(descriptor)
+    return True
+
+
+def pidfd_send_signal(pidfd: int, signal: int) -> None:
+    """pidfd_send_signal(2)."""
+    # _signal, since signal loads enum
+    from _signal import pidfd_send_signal as send  # noqa: PLC0415  (not there on other systems)
+
+    send(pidfd, signal)
+
+
+def boot_id() -> str:
+    """The random id of this boot of the kernel. Source: random(4)."""
+    with open("/proc/sys/kernel/random/boot_id") as file:
+        return file.read().strip()
+
+
+def namespace_inode(name: str, pid: "int | str" = "thread-self") -> int:
+    """st_ino of a namespace, by its name under /proc/PID/ns."""
+    return os.stat(f"/proc/{pid}/ns/{name}").st_ino
