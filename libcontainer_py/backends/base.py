@@ -223,6 +223,10 @@ class Host(Protocol):
         """Whether the pids of the intent mean something here: same boot, same pid namespace."""
         ...
 
+    def rebooted(self, intent: Intent) -> bool:
+        """Whether the intent is from before a reboot: nothing of it can be alive."""
+        ...
+
     def prepare(self, request: CreateRequest, directory: str) -> Preparation:
         """Decode, validate and plan. Raises ConfigError, UnsupportedPlatform, StateError; changes nothing."""
         ...
@@ -258,11 +262,14 @@ class Host(Protocol):
         ...
 
     def kill_cgroups(self, cgroups: Mapping[str, int]) -> None:
-        """Kill and outlive every process in these directories (path to st_ino; 0: unknown, then only look)."""
+        """Kill and outlive every process in these directories.
+
+        Path to st_ino: 0 was never made by us and is only looked at, -1 is any, another st_ino is left alone.
+        """
         ...
 
     def remove_cgroups(self, cgroups: Mapping[str, int]) -> None:
-        """Remove them with what is below them; st_ino 0: only where empty; another st_ino: leave alone."""
+        """Remove them with what is below them; 0, -1 and others as in `kill_cgroups`, but 0 is removed where empty."""
         ...
 
     def run_hooks(self, kind: str, hooks: Mapping[str, object], state: str) -> None:

@@ -1,0 +1,353 @@
+"""The procedures, written once: in which order intent, lock, cgroup, init, state file and fifo are made and unmade.
+
+Everything here goes through a `Store` and a `Host`. Two rules hold it together:
+
+* What will be made is written down before it is made (the intent), and init goes to the fifo only after state.json is on
+  disk; until then it exits when its creator does. So whoever comes later can undo a create that was killed anywhere.
+* Who starts a container is decided by who reads the `0` out of exec.fifo, also against runc, which knows no lock of ours.
+
+create, release and destroy hold the container's lock. load, observe and ids never take it, because hooks call them;
+freeze, thaw, signal and kill do not wait for it either.
+"""
+
+from __future__ import annotations
+
+import warnings
+
+from libcontainer_py.backends.base import Taken
+from libcontainer_py.errors import (
+    ContainerError,
+    ContainerNotFound,
+    ContainerTimeout,
+    HookError,
+    HookWarning,
+    ProgramNotFound,
+    StartError,
+    StateError,
+)
+from libcontainer_py.lifecycle import Facts, Operation, Status, refusal, require, status_of
+from libcontainer_py.record import Intent, Swept
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from libcontainer_py.backends.base import CreateRequest, Exit, Failure, Gate, Host, Store
+    from libcontainer_py.record import Init, Record
+
+START_TIMEOUT = 10.0
+"""Seconds that a start waits for init's `0`: a live init answers at once."""
+LOCK_TIMEOUT = 60.0
+"""Seconds that create, start and delete wait for another process's turn with the same container."""
+KILL_TIMEOUT = 10.0
+"""Seconds that a delete waits for a killed init to end."""
+EMPTY_AGE = 60.0
+"""Seconds after which an empty directory with nothing of ours in it counts as abandoned."""
+
+
+class Procedures:
+    """A `Backend` over a `Store` and a `Host`."""
+
+    def __init__(self, store: Store, host: Host) -> None:
+        self.store = store
+        self.host = host
+
+    @property
+    def root(self) -> str:
+        """The directory of the state directories."""
+        return self.store.root
+
+    # -- create ---------------------------------------------------------------------------------------------------
+
+    def create(self, request: CreateRequest) -> Record:
+        """Make a container whose init waits at the fifo. After an error nothing of it is left."""
+        container_id = request.container_id
+        directory = self.store.directory(container_id)  # refuses a bad id before anything is read
+        preparation = self.host.prepare(request, directory)
+        with self.store.lock(container_id, timeout=LOCK_TIMEOUT):
+            intent = self.host.creator()._replace(cgroups=dict.fromkeys(preparation.cgroup_paths, 0))
+            self.store.make(container_id, intent)
+            birth = None
+            try:
+                self.store.make_fifo(container_id, preparation.fifo_owner)
+                made = self.host.make_cgroups(preparation)
+                intent = intent._replace(cgroups=made)
+                self.store.note(container_id, intent)
+                birth = self.host.make_init(preparation, directory)
+                intent = intent._replace(init=birth.init)
+                self.store.note(container_id, intent)
+                birth.until_mounted()
+                state = preparation.state("creating", birth.init.pid)
+                for kind in ("prestart", "createRuntime"):
+                    self.host.run_hooks(kind, preparation.hooks, state)
+                birth.go_on(state)
+                birth.until_ready()
+                record = birth.record(intent)
+                self.store.save(record)
+                birth.let_go()
+                self.store.settle(container_id)
+            except BaseException:
+                if birth is not None:
+                    birth.abandon()
+                self._undo(container_id, intent)
+                raise
+        return record
+
+    def _undo(self, container_id: str, intent: Intent) -> None:
+        """Unmake what an intent says that was made. The lock is held; its creator is we or dead."""
+        if self.host.is_here(intent):
+            if intent.init is not None:
+                self._end(intent.init)
+            self.host.kill_cgroups(intent.cgroups)
+            self.host.remove_cgroups(intent.cgroups)
+        self.store.remove(container_id)
+
+    def _end(self, init: Init) -> None:
+        self.host.signal(init, 9)
+        if self.host.wait(init, timeout=KILL_TIMEOUT) is None:
+            raise ContainerTimeout(
+                f"process {init.pid} did not end within {KILL_TIMEOUT:g} s of SIGKILL",
+                timeout=KILL_TIMEOUT,
+                hint="it may hang in the kernel (state D in ps); delete again when it is gone",
+            )
+
+    # -- look -----------------------------------------------------------------------------------------------------
+
+    def ids(self) -> list[str]:
+        """All ids under the root, those of broken directories too."""
+        return self.store.ids()
+
+    def load(self, container_id: str) -> Record:
+        """What state.json says. Raises InvalidId, ContainerNotFound, StateError."""
+        return self.store.load(container_id)
+
+    def observe(self, record: Record) -> Facts:
+        """Look at init, the cgroup and the fifo, in the order in which the status asks for them."""
+        if not self.host.alive(record.init):
+            return Facts(init_alive=False, frozen=False, fifo_present=False)
+        fifo_present = self.store.has_fifo(record.id) and self.host.at_fifo(record.init)
+        return Facts(init_alive=True, frozen=self.host.frozen(record), fifo_present=fifo_present)
+
+    # -- start ----------------------------------------------------------------------------------------------------
+
+    def release(self, container_id: str, *, timeout: float | None, checked: bool) -> None:
+        """Read exec.fifo and remove it, so that init executes the program; wait until it does.
+
+        Raises IllegalOperation where another won or the container is not to be started, StartError where the program
+        did not run, ContainerTimeout.
+        """
+        deadline = self.host.now() + (START_TIMEOUT if timeout is None else timeout)
+        with self.store.lock(container_id, timeout=LOCK_TIMEOUT if timeout is None else timeout):
+            record = self.store.load(container_id)
+            status = status_of(self.observe(record))
+            if status is Status.RUNNING:
+                self.store.unlink_fifo(container_id)  # a fifo that init left is stale: who released it was killed
+            require(container_id, Operation.START, status)
+            gate = self.store.open_fifo(container_id)
+            if gate is None:
+                raise refusal(container_id, Operation.START, Status.RUNNING)
+            try:
+                self._take(record, gate, deadline, timeout)
+                self.store.unlink_fifo(container_id)
+                gate.unblock()
+                self.store.settle(container_id)
+                failure = self._outcome(record, gate, timeout)
+            finally:
+                gate.close()
+            if failure is not None:
+                self._refuse_start(record, failure)
+            self._poststart(record)
+
+    def _take(self, record: Record, gate: Gate, deadline: float, timeout: float | None) -> None:
+        taken = gate.take(record.init, deadline=deadline)
+        if taken == Taken.WON:
+            return
+        if taken == Taken.STALE:
+            self.store.unlink_fifo(record.id)
+        if taken == Taken.TIMEOUT:
+            seconds = START_TIMEOUT if timeout is None else timeout
+            raise ContainerTimeout(
+                f"init of {record.id!r} (pid {record.init.pid}) did not come to exec.fifo within {seconds:g} s",
+                timeout=seconds,
+                hint="it may be stopped by a signal or a debugger; the container is still created",
+            )
+        ends = {Taken.STOPPED: Status.STOPPED, Taken.PAUSED: Status.PAUSED}
+        raise refusal(record.id, Operation.START, ends.get(taken, Status.RUNNING))
+
+    def _outcome(self, record: Record, gate: Gate, timeout: float | None) -> Failure | None:
+        seconds = START_TIMEOUT if timeout is None else timeout
+        # without a limit of the caller's, the startContainer hooks' own limits count
+        deadline = float("inf") if timeout is None else self.host.now() + seconds
+        try:
+            return gate.outcome(record.init, deadline=deadline)
+        except TimeoutError:
+            raise ContainerTimeout(
+                f"{record.id!r} was released, but its program did not run within {seconds:g} s",
+                timeout=seconds,
+                released=True,
+                hint="a startContainer hook may still be running",
+            ) from None
+
+    def _refuse_start(self, record: Record, failure: Failure) -> None:
+        """Raise what kept the program from running; after a failed hook the container is destroyed, as OCI demands."""
+        facts = {"container_id": record.id, "step": failure.step, "errno": failure.errno}
+        self.host.wait(record.init, timeout=KILL_TIMEOUT)
+        if failure.step == "startContainer":
+            self._destroy(record)
+            raise StartError(failure.text, **facts)
+        if failure.errno in (2, 13):
+            raise ProgramNotFound(failure.text, **facts)
+        raise StartError(failure.text, **facts)
+
+    def _poststart(self, record: Record) -> None:
+        if not record.ours or not record.hooks.get("poststart"):
+            return
+        state = self.host.state_of(record, Status.RUNNING.value)
+        try:
+            self.host.run_hooks("poststart", record.hooks, state)
+        except HookError:
+            self.host.kill(record)
+            self.host.wait(record.init, timeout=KILL_TIMEOUT)
+            self._destroy(record)
+            raise
+
+    # -- act ------------------------------------------------------------------------------------------------------
+
+    def signal(self, record: Record, signal: int) -> None:
+        """Send a signal to init."""
+        self.host.signal(record.init, signal)
+
+    def kill(self, record: Record) -> None:
+        """SIGKILL to all of the container."""
+        self.host.kill(record)
+
+    def freeze(self, record: Record) -> None:
+        """Stop all of its processes by its cgroup."""
+        self.host.freeze(record)
+
+    def thaw(self, record: Record) -> None:
+        """Let them go on."""
+        self.host.thaw(record)
+
+    def wait(self, record: Record, *, timeout: float | None) -> Exit | None:
+        """Wait until init ended; None: not within `timeout` seconds."""
+        return self.host.wait(record.init, timeout=timeout)
+
+    # -- unmake ---------------------------------------------------------------------------------------------------
+
+    def destroy(self, container_id: str, *, force: bool) -> None:
+        """Remove a container and everything that was made for it.
+
+        With `force` in any status, also of one whose state cannot be read or whose creator died; a missing one is
+        silent then. It kills first and waits for the lock after, so that a start that hangs does not hold it up.
+        """
+        if not self.store.exists(container_id):
+            if force:
+                return
+            raise ContainerNotFound(container_id, root=self.store.root)
+        if force:
+            record, _ = self._load_or_broken(container_id)
+            if record is not None and self.host.alive(record.init):
+                self.host.kill(record)
+        with self.store.lock(container_id, timeout=LOCK_TIMEOUT):
+            if not self.store.exists(container_id):
+                if force:
+                    return
+                raise ContainerNotFound(container_id, root=self.store.root)
+            record, broken = self._load_or_broken(container_id)
+            if record is not None:
+                require(container_id, Operation.DELETE, status_of(self.observe(record)), force=force)
+                self._destroy(record)
+            elif not force and broken is not None:
+                raise broken
+            else:
+                self._destroy_unread(container_id)
+
+    def _load_or_broken(self, container_id: str) -> tuple[Record | None, StateError | None]:
+        try:
+            return self.store.load(container_id), None
+        except ContainerNotFound:
+            return None, None
+        except StateError as error:
+            return None, error
+
+    def _destroy(self, record: Record) -> None:
+        """The lock is held. state.json goes last, so that a killed delete can be repeated."""
+        if self.host.alive(record.init):
+            self.host.kill(record)
+        if self.host.wait(record.init, timeout=KILL_TIMEOUT) is None:
+            self._end(record.init)
+        inodes = self._inodes(record)
+        self.host.kill_cgroups(inodes)
+        self.host.remove_cgroups(inodes)
+        self._poststop(record)
+        self.store.remove(record.id)
+
+    def _inodes(self, record: Record) -> dict[str, int]:
+        """The record's cgroups with the st_ino that they must have; -1: any (runc wrote no inodes)."""
+        known = record.document.get("libcontainer_py", {}).get("cgroups", {}) if record.ours else {}
+        return {path: known.get(path, -1) for path in dict.fromkeys([*record.cgroup_paths.values(), *known])}
+
+    def _poststop(self, record: Record) -> None:
+        hooks = record.hooks.get("poststop") or []
+        if not hooks:
+            return
+        state = self.host.state_of(record, Status.STOPPED.value)
+        for index, hook in enumerate(hooks):
+            try:
+                self.host.run_hooks("poststop", {"poststop": [hook]}, state)
+            except HookError as error:
+                # runtime.md, Lifecycle 12 and Hooks: log a warning, go on with the remaining ones
+                warnings.warn(f"{record.id!r}: poststop hook {index} of {len(hooks)}: {error}", HookWarning, stacklevel=2)
+
+    def _destroy_unread(self, container_id: str) -> None:
+        """Remove a directory without a state.json that can be read: by its intent, else as it is. The lock is held."""
+        intent = self.store.intent(container_id)
+        if intent is not None:
+            self._undo(container_id, intent)
+        else:
+            self.store.remove(container_id)
+
+    # -- sweep ----------------------------------------------------------------------------------------------------
+
+    def sweep(self) -> list[Swept]:
+        """Remove what crashes left, where it is proven that nobody needs it. Reports what it did and what it left."""
+        swept = self.store.sweep_remains()
+        for container_id in self.store.ids():
+            try:
+                with self.store.lock(container_id, timeout=0):
+                    found = self._sweep_one(container_id)
+            except ContainerTimeout:
+                continue  # somebody works on it
+            except ContainerError as error:
+                found = Swept(container_id, self.store.directory(container_id), removed=False, reason=str(error))
+            if found is not None:
+                swept.append(found)
+        return swept
+
+    def _sweep_one(self, container_id: str) -> Swept | None:
+        directory = self.store.directory(container_id)
+        intent = self.store.intent(container_id)
+        record, broken = self._load_or_broken(container_id)
+        if intent is not None:
+            if self._may_live(intent) or (record is not None and self.host.alive(record.init)):
+                return None
+            self._undo(container_id, intent)
+            return Swept(container_id, directory, removed=True, reason="its creator died before it was complete")
+        if record is not None:
+            return None
+        if broken is not None:
+            if self.host.in_use(directory):
+                return Swept(container_id, directory, removed=False, reason=f"a process uses it; {broken.reason}")
+            self.store.remove(container_id)
+            return Swept(container_id, directory, removed=True, reason=broken.reason)
+        if self.store.is_empty(container_id) and self.store.age(container_id) > EMPTY_AGE:
+            self.store.remove(container_id)
+            return Swept(container_id, directory, removed=True, reason="empty, and nobody completed it")
+        if not self.store.exists(container_id):
+            return None
+        return Swept(container_id, directory, removed=False, reason="neither a state.json nor an intent of ours")
+
+    def _may_live(self, intent: Intent) -> bool:
+        """Whether the creator or the init of an intent may be alive; after a reboot neither is."""
+        if not self.host.is_here(intent):
+            return not self.host.rebooted(intent)
+        return self.host.alive(intent.creator) or (intent.init is not None and self.host.alive(intent.init))

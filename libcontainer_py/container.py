@@ -1,0 +1,191 @@
+"""Container: the verbs on one container.
+
+A handle has no status of its own: `status` asks the backend each time. What is legal in a status is answered by
+`lifecycle.LEGAL` alone.
+"""
+
+from __future__ import annotations
+
+import threading
+
+from libcontainer_py.errors import ContainerTimeout
+from libcontainer_py.lifecycle import Operation, Status, require, status_of
+from libcontainer_py.process import ExitStatus
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+    from types import TracebackType
+
+    from libcontainer_py.backends.base import Backend
+    from libcontainer_py.record import Record
+    from libcontainer_py.spec import State
+
+
+class Container:
+    """A handle on one container, from `Factory.create` or `Factory.load`. It compares by identity and is thread-safe.
+
+    As a context manager, a handle from create kills and deletes its container on leaving, whatever happened; one from
+    load only closes.
+    """
+
+    __slots__ = ("_backend", "_exit", "_guard", "_owner", "_record")
+
+    _backend: Backend
+    _record: Record
+    _owner: bool
+    _exit: ExitStatus | None
+
+    def __init__(self) -> None:
+        raise TypeError("containers come from Factory.create() and Factory.load()")
+
+    @classmethod
+    def _of(cls, backend: Backend, record: Record, *, owner: bool) -> Container:
+        self = object.__new__(cls)
+        self._backend = backend
+        self._record = record
+        self._owner = owner
+        self._exit = None
+        self._guard = threading.Lock()
+        return self
+
+    def __repr__(self) -> str:
+        return f"<Container {self.id!r} in {self._backend.root!r}>"
+
+    def __enter__(self) -> Container:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
+    ) -> None:
+        if self._owner:
+            self.delete(force=True)
+        self.close()
+
+    # -- what it is -----------------------------------------------------------------------------------------------
+
+    @property
+    def id(self) -> str:
+        """The container's id."""
+        return self._record.id
+
+    @property
+    def directory(self) -> str:
+        """Its state directory."""
+        return self._record.directory
+
+    @property
+    def bundle(self) -> str:
+        """Its bundle's directory; "" where its writer did not say."""
+        return self._record.bundle
+
+    @property
+    def created(self) -> str:
+        """When it was created: RFC 3339, UTC, nanoseconds."""
+        return self._record.created
+
+    @property
+    def annotations(self) -> Mapping[str, str]:
+        """The annotations of its configuration."""
+        return dict(self._record.annotations)
+
+    # -- how it is ------------------------------------------------------------------------------------------------
+
+    @property
+    def status(self) -> Status:
+        """The status, observed now."""
+        return status_of(self._backend.observe(self._record))
+
+    @property
+    def init_pid(self) -> int | None:
+        """The pid of its init in our pid namespace, or None where it ended."""
+        return self._record.init.pid if self._backend.observe(self._record).init_alive else None
+
+    def state(self) -> State:
+        """The OCI state, observed now; `pid` is 0 where init ended. Source: runtime.md, State."""
+        from libcontainer_py.spec.state import State  # noqa: PLC0415  (attrs is not for the hot verbs)
+
+        status = self.status
+        return State(
+            oci_version=self._record.oci_version,
+            id=self.id,
+            status=status.value,
+            pid=0 if status is Status.STOPPED else self._record.init.pid,
+            bundle=self.bundle,
+            annotations=dict(self._record.annotations),
+        )
+
+    def explain(self) -> str:
+        """What was done to make it, step by step, and which field asked for it. Never values of the environment."""
+        return self._backend.explain(self._record)
+
+    # -- what can be done to it -----------------------------------------------------------------------------------
+
+    def exec(self, *, timeout: float | None = None) -> None:
+        """Release the program of a created container: under the lock, read exec.fifo and remove it.
+
+        Returns when the program runs. Of several callers in several processes, one wins; the others get
+        `cannot start an already running container`. `timeout` in seconds; None waits 10 s for init.
+
+        Raises IllegalOperation, StartError, ProgramNotFound, ContainerTimeout, ContainerNotFound.
+        """
+        self._backend.release(self.id, timeout=timeout, checked=False)
+
+    def start(self, *, timeout: float | None = None) -> None:
+        """Look at the status, with runc's message for each that cannot start, then `exec()`."""
+        require(self.id, Operation.START, self.status)
+        self._backend.release(self.id, timeout=timeout, checked=True)
+
+    def pause(self) -> None:
+        """Freeze all of its processes. Raises IllegalOperation, CgroupError."""
+        require(self.id, Operation.PAUSE, self.status)
+        self._backend.freeze(self._record)
+
+    def resume(self) -> None:
+        """Thaw them. One that was paused while created is created again. Raises IllegalOperation, CgroupError."""
+        require(self.id, Operation.RESUME, self.status)
+        self._backend.thaw(self._record)
+
+    def signal(self, sig: int) -> None:
+        """Send a signal to init. Nothing is claimed about what it does with it.
+
+        Raises IllegalOperation where it has stopped, ValueError for a number that is no signal.
+        """
+        if not 1 <= int(sig) <= 64:
+            raise ValueError(f"unknown signal {sig!r}: a signal is a number from 1 to 64")
+        require(self.id, Operation.SIGNAL, self.status)
+        if int(sig) == 9:
+            self._backend.kill(self._record)
+        else:
+            self._backend.signal(self._record, int(sig))
+
+    def kill(self) -> None:
+        """SIGKILL to all of it, paused or not. Raises IllegalOperation where it has stopped."""
+        require(self.id, Operation.KILL, self.status)
+        self._backend.kill(self._record)
+
+    def wait(self, timeout: float | None = None) -> ExitStatus:
+        """Wait until init ended, `timeout` seconds at most (None: for ever). It kills nothing.
+
+        Every handle of this process gets the same result. Raises ContainerTimeout.
+        """
+        with self._guard:
+            if self._exit is not None:
+                return self._exit
+        ended = self._backend.wait(self._record, timeout=timeout)
+        if ended is None:
+            raise ContainerTimeout(f"container {self.id!r} did not end within {timeout:g} s", timeout=timeout)
+        with self._guard:
+            self._exit = ExitStatus(ended.returncode)
+            return self._exit
+
+    def delete(self, *, force: bool = False) -> None:
+        """Remove it and all that was made for it: stopped or created ones, with `force` any.
+
+        With `force` it is no error that it is gone. Raises IllegalOperation, ContainerNotFound, CgroupError.
+        """
+        self._backend.destroy(self.id, force=force)
+
+    def close(self) -> None:
+        """Give up the handle; the container goes on."""
+        self._owner = False

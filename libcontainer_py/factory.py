@@ -1,0 +1,120 @@
+"""Factory: creates, loads, lists, deletes and sweeps the containers under one root."""
+
+from __future__ import annotations
+
+import os
+import warnings
+
+from libcontainer_py.backends.base import CreateRequest
+from libcontainer_py.container import Container
+from libcontainer_py.errors import BrokenStateWarning, ContainerNotFound, StateError
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from typing import Protocol, TypeAlias
+
+    from libcontainer_py.backends.base import Backend
+    from libcontainer_py.record import Swept
+    from libcontainer_py.spec import Spec
+
+    class HasFileno(Protocol):
+        """A file."""
+
+        def fileno(self) -> int: ...
+
+    StrPath: TypeAlias = str | os.PathLike[str]
+    Stdio: TypeAlias = int | HasFileno | None
+
+
+class Factory:
+    """The containers under one root.
+
+    Without a root: /run/libcontainer_py; for an ordinary user $XDG_RUNTIME_DIR/libcontainer_py where that is his, else
+    /tmp/libcontainer_py-UID. Without a backend: Linux. Nothing is made or read before the first verb.
+    """
+
+    def __init__(self, root: StrPath | None = None, *, backend: Backend | None = None) -> None:
+        if root is not None and backend is not None:
+            raise TypeError("give a root or a backend, not both: a backend has its root already")
+        self._root = None if root is None else os.path.abspath(os.fspath(root))
+        self._given = backend
+
+    def __repr__(self) -> str:
+        where = self._given.root if self._given is not None else self._root
+        return f"Factory({where!r})" if where is not None else "Factory()"
+
+    @property
+    def _backend(self) -> Backend:
+        if self._given is None:
+            from libcontainer_py.backends.linux import LinuxBackend  # noqa: PLC0415  (Linux on first use alone)
+
+            self._given = LinuxBackend(self._root)
+        return self._given
+
+    def create(
+        self,
+        container_id: str,
+        bundle: StrPath | Spec,
+        *,
+        stdin: Stdio = None,
+        stdout: Stdio = None,
+        stderr: Stdio = None,
+    ) -> Container:
+        """Make a container from a bundle's directory, or from a Spec; its program waits for `start()`.
+
+        stdin, stdout and stderr as in subprocess: None inherits ours, DEVNULL, a file or its descriptor.
+
+        Raises InvalidId, ConfigError (with every problem), ContainerExists, ProgramNotFound, CreateError, HookError,
+        CgroupError, StateError, UnsupportedPlatform; after an error nothing of it is left.
+        """
+        is_path = isinstance(bundle, (str, os.PathLike))
+        request = CreateRequest(
+            container_id,
+            os.path.abspath(os.fspath(bundle)) if is_path else "",
+            None if is_path else bundle,
+            _descriptor(stdin),
+            _descriptor(stdout),
+            _descriptor(stderr),
+        )
+        backend = self._backend
+        return Container._of(backend, backend.create(request), owner=True)
+
+    def load(self, container_id: str) -> Container:
+        """A handle on an existing container, whoever made it: this library or runc.
+
+        Raises InvalidId, ContainerNotFound, StateError.
+        """
+        backend = self._backend
+        return Container._of(backend, backend.load(container_id), owner=False)
+
+    def ids(self) -> list[str]:
+        """The ids of all containers, sorted; those of broken directories too."""
+        return self._backend.ids()
+
+    def list(self, *, on_error: Callable[[StateError], object] | None = None) -> list[Container]:
+        """All containers. A broken directory calls `on_error`, or warns BrokenStateWarning; it is never fatal."""
+        containers = []
+        for container_id in self.ids():
+            try:
+                containers.append(self.load(container_id))
+            except ContainerNotFound:
+                continue  # deleted meanwhile, or just being created
+            except StateError as error:
+                if on_error is not None:
+                    on_error(error)
+                else:
+                    warnings.warn(str(error), BrokenStateWarning, stacklevel=2)
+        return containers
+
+    def delete(self, container_id: str, *, force: bool = False) -> None:
+        """Remove a container by its id; it needs no readable state. With `force` any, and a missing one is silent."""
+        self._backend.destroy(container_id, force=force)
+
+    def sweep(self) -> list[Swept]:
+        """Remove what crashes left, where it is proven that nobody needs it: never a living container."""
+        return [*self._backend.sweep()]
+
+
+def _descriptor(stream: Stdio) -> int | None:
+    return stream if stream is None or isinstance(stream, int) else stream.fileno()
