@@ -1,0 +1,145 @@
+"""Linux containers from Python, without a daemon or a runtime binary: create, start, pause, watch and delete them.
+
+Every public name is loaded on first use, from the room it lives in (PEP 562), so that `import libcontainer_py` costs
+nothing and works on any system. `libcontainer_py.lifecycle`, the table of what may happen in which status, is public as
+a module.
+"""
+
+from __future__ import annotations
+
+__version__ = "0.1.0"
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from libcontainer_py.backends.base import Backend as Backend
+    from libcontainer_py.backends.linux import LinuxBackend as LinuxBackend
+    from libcontainer_py.backends.memory import MemoryBackend as MemoryBackend
+    from libcontainer_py.container import Container as Container
+    from libcontainer_py.errors import BrokenStateWarning as BrokenStateWarning
+    from libcontainer_py.errors import CgroupError as CgroupError
+    from libcontainer_py.errors import CommandFailed as CommandFailed
+    from libcontainer_py.errors import ConfigError as ConfigError
+    from libcontainer_py.errors import ConfigWarning as ConfigWarning
+    from libcontainer_py.errors import ContainerError as ContainerError
+    from libcontainer_py.errors import ContainerExists as ContainerExists
+    from libcontainer_py.errors import ContainerNotFound as ContainerNotFound
+    from libcontainer_py.errors import ContainerTimeout as ContainerTimeout
+    from libcontainer_py.errors import ContainerWarning as ContainerWarning
+    from libcontainer_py.errors import CreateError as CreateError
+    from libcontainer_py.errors import HookError as HookError
+    from libcontainer_py.errors import HookWarning as HookWarning
+    from libcontainer_py.errors import IllegalOperation as IllegalOperation
+    from libcontainer_py.errors import InvalidId as InvalidId
+    from libcontainer_py.errors import LauncherError as LauncherError
+    from libcontainer_py.errors import Problem as Problem
+    from libcontainer_py.errors import ProgramNotFound as ProgramNotFound
+    from libcontainer_py.errors import StartError as StartError
+    from libcontainer_py.errors import StateError as StateError
+    from libcontainer_py.errors import StepError as StepError
+    from libcontainer_py.errors import UnsupportedPlatform as UnsupportedPlatform
+    from libcontainer_py.factory import Factory as Factory
+    from libcontainer_py.lifecycle import Operation as Operation
+    from libcontainer_py.lifecycle import Status as Status
+    from libcontainer_py.process import DEVNULL as DEVNULL
+    from libcontainer_py.process import ExitStatus as ExitStatus
+    from libcontainer_py.process import Result as Result
+    from libcontainer_py.record import Swept as Swept
+    from libcontainer_py.sandbox import run as run
+    from libcontainer_py.spec import Spec as Spec
+    from libcontainer_py.spec import State as State
+
+__all__ = [
+    "DEVNULL",
+    "Backend",
+    "BrokenStateWarning",
+    "CgroupError",
+    "CommandFailed",
+    "ConfigError",
+    "ConfigWarning",
+    "Container",
+    "ContainerError",
+    "ContainerExists",
+    "ContainerNotFound",
+    "ContainerTimeout",
+    "ContainerWarning",
+    "CreateError",
+    "ExitStatus",
+    "Factory",
+    "HookError",
+    "HookWarning",
+    "IllegalOperation",
+    "InvalidId",
+    "LauncherError",
+    "LinuxBackend",
+    "MemoryBackend",
+    "Operation",
+    "Problem",
+    "ProgramNotFound",
+    "Result",
+    "Spec",
+    "StartError",
+    "State",
+    "StateError",
+    "Status",
+    "StepError",
+    "Swept",
+    "UnsupportedPlatform",
+    "__version__",
+    "run",
+]
+
+# Each room with the public names that live in it.
+_ROOMS = {
+    "backends.base": ("Backend",),
+    "backends.linux": ("LinuxBackend",),
+    "backends.memory": ("MemoryBackend",),
+    "container": ("Container",),
+    "errors": (
+        "BrokenStateWarning",
+        "CgroupError",
+        "CommandFailed",
+        "ConfigError",
+        "ConfigWarning",
+        "ContainerError",
+        "ContainerExists",
+        "ContainerNotFound",
+        "ContainerTimeout",
+        "ContainerWarning",
+        "CreateError",
+        "HookError",
+        "HookWarning",
+        "IllegalOperation",
+        "InvalidId",
+        "LauncherError",
+        "Problem",
+        "ProgramNotFound",
+        "StartError",
+        "StateError",
+        "StepError",
+        "UnsupportedPlatform",
+    ),
+    "factory": ("Factory",),
+    "lifecycle": ("Operation", "Status"),
+    "process": ("DEVNULL", "ExitStatus", "Result"),
+    "record": ("Swept",),
+    "sandbox": ("run",),
+    "spec": ("Spec", "State"),
+}
+_HOMES = {name: room for room, names in _ROOMS.items() for name in names}
+
+# A type checker must not see __getattr__: it would take every misspelled name for a public one.
+if not TYPE_CHECKING:
+
+    def __getattr__(name: str) -> object:
+        room = _HOMES.get(name)
+        if room is None:
+            raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+        from importlib import import_module  # noqa: PLC0415  (nothing is imported before a name is used)
+
+        value = getattr(import_module(f"{__name__}.{room}"), name)
+        globals()[name] = value
+        return value
+
+
+def __dir__() -> list[str]:
+    return sorted({*globals(), *__all__})
