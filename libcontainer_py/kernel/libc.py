@@ -21,8 +21,8 @@ _numbers: "dict[str, int]" = {}
 def _libc() -> "ctypes.CDLL":
     global _library
     if _library is None:
-        if not hasattr(os, "pidfd_open"):
-            raise OSError(38, "not a Linux system, or one before 5.3")
+        if not sys.platform.startswith("linux"):
+            raise OSError(38, "not a Linux system")
         library = ctypes.CDLL(None, use_errno=True)
         library.syscall.restype = ctypes.c_long
         library.mount.argtypes = (ctypes.c_char_p, ctypes.c_char_p, ctypes.c_char_p, ctypes.c_ulong, ctypes.c_char_p)
@@ -53,6 +53,20 @@ def syscall(name: str, *arguments: "int | bytes | ctypes.Array[ctypes.c_char] | 
     if result == -1:
         _raise()
     return result
+
+
+def foreign(name: str, *arguments: "ctypes.Array[ctypes.c_char]") -> None:
+    """Call a function of the C library that takes buffers and answers 0. Raises OSError."""
+    if _libc()[name](*arguments):
+        _raise()
+
+
+def fstatfs_type(descriptor: int) -> int:
+    """f_type of fstatfs(2): which file system a descriptor lies on, as magic.h numbers them."""
+    buffer = ctypes.create_string_buffer(256)
+    if _libc().fstatfs(descriptor, buffer):
+        _raise()
+    return int.from_bytes(buffer.raw[: ctypes.sizeof(ctypes.c_long)], sys.byteorder)
 
 
 def mount(source: "str | None", target: str, fstype: "str | None", flags: int, data: "str | None" = None) -> None:

@@ -1,0 +1,51 @@
+"""Capability sets of a process, as bit masks. Source: capabilities(7), capset(2)."""
+
+import ctypes
+import sys
+
+from libcontainer_py.kernel.constants import PR_CAP_AMBIENT, PR_CAP_AMBIENT_CLEAR_ALL, PR_CAP_AMBIENT_RAISE, PR_CAPBSET_DROP
+from libcontainer_py.kernel.libc import foreign, prctl
+
+_VERSION_3 = 0x20080522
+
+
+def last_capability() -> int:
+    """The highest capability that the kernel knows."""
+    with open("/proc/sys/kernel/cap_last_cap") as file:
+        return int(file.read())
+
+
+def capset(effective: int, permitted: int, inheritable: int) -> None:
+    """Set this thread's sets. Raises OSError(EPERM) where one may not be had."""
+    header = _words(_VERSION_3, 0)
+    data = _words(*(mask >> shift & 0xFFFFFFFF for shift in (0, 32) for mask in (effective, permitted, inheritable)))
+    foreign("capset", header, data)
+
+
+def capget() -> "tuple[int, int, int]":
+    """This thread's (effective, permitted, inheritable)."""
+    header = _words(_VERSION_3, 0)
+    data = ctypes.create_string_buffer(24)
+    foreign("capget", header, data)
+    words = [int.from_bytes(data.raw[at : at + 4], sys.byteorder) for at in range(0, 24, 4)]
+    return words[0] | words[3] << 32, words[1] | words[4] << 32, words[2] | words[5] << 32
+
+
+def bound(mask: int, last: int) -> None:
+    """Drop from the bounding set what is not in `mask`, up to capability `last`."""
+    for capability in range(last + 1):
+        if not mask >> capability & 1:
+            prctl(PR_CAPBSET_DROP, capability)
+
+
+def set_ambient(mask: int, last: int) -> None:
+    """Make the ambient set `mask`; each must be permitted and inheritable."""
+    prctl(PR_CAP_AMBIENT, PR_CAP_AMBIENT_CLEAR_ALL)
+    for capability in range(last + 1):
+        if mask >> capability & 1:
+            prctl(PR_CAP_AMBIENT, PR_CAP_AMBIENT_RAISE, capability)
+
+
+def _words(*values: int) -> "ctypes.Array[ctypes.c_char]":
+    packed = b"".join(value.to_bytes(4, sys.byteorder) for value in values)
+    return ctypes.create_string_buffer(packed, len(packed))
