@@ -1,0 +1,302 @@
+"""Carries out a plan, from inside the new namespaces, and becomes the program.
+
+The plan is a flat tuple of (operation, arguments). Everything was decided by the host; here it is only done, in order. A
+step that fails is reported with its place in the plan: to the host over the control socket, and once `0` went into
+exec.fifo, through the fifo.
+
+After `pivot` nothing is imported any more: the container's root file system could supply the module.
+"""
+
+import os
+import sys
+
+import _socket
+from libcontainer_py.init import hook, identity, messages, reaper, signals
+from libcontainer_py.init.filesystem import Filesystem
+from libcontainer_py.kernel import libc, network
+from libcontainer_py.kernel.constants import KEYCTL_JOIN_SESSION_KEYRING, PR_SET_DUMPABLE
+
+_STDIO = (("stdin", 0), ("stdout", 1), ("stderr", 2))
+
+
+class Executor:
+    """One init, from clone3 to execve. `descriptors` are those that the host gave, by name."""
+
+    def __init__(self, descriptors: "dict[str, int]") -> None:
+        self.descriptors = descriptors
+        self.control = _socket.socket(fileno=descriptors.pop("control"))
+        self.filesystem = Filesystem()
+        self.program = ""
+        self.fifo = -1
+        self.state = b""
+        self.limits: "tuple[tuple[int, int, int], ...]" = ()
+
+    def run(self, steps: "tuple[tuple[str, tuple[object, ...]], ...]") -> None:
+        """Carry out the steps. Never returns."""
+        at = 0
+        try:
+            for at, (name, arguments) in enumerate(steps):
+                getattr(self, "do_" + name)(*arguments)
+        except BaseException as error:
+            self._report(at, steps[at][0], error)
+        finally:
+            os._exit(1)
+
+    def _report(self, at: int, name: str, error: BaseException) -> None:
+        errno = (error.errno or 0) if isinstance(error, OSError) else 0
+        text = _text(error)
+        try:
+            if self.fifo >= 0:
+                os.write(self.fifo, messages.pack_failure(name, errno, text))
+            else:
+                self.control.send(messages.FAILED + at.to_bytes(2, "little") + messages.pack_report(name, errno, text))
+        except OSError:
+            pass  # nobody listens any more
+
+    def _receive(self) -> bytes:
+        """A message of the host's; where it is gone, so are we."""
+        data = self.control.recv(1 << 20)
+        if not data:
+            os._exit(1)
+        return data
+
+    # -- before the file system -----------------------------------------------------------------------------------
+
+    def do_join_cgroups(self, count: int) -> None:
+        """Enter v1 cgroups through their `tasks` files: no stall, unlike cgroup.procs, since we are one thread."""
+        for number in range(count):
+            descriptor = self.descriptors.pop(f"cgroup{number}")
+            os.write(descriptor, b"0")
+            os.close(descriptor)
+
+    def do_become_root(self) -> None:
+        """Be user and group 0 of the new user namespace, whose maps the fork server has written."""
+        os.setresgid(0, 0, 0)
+        os.setresuid(0, 0, 0)
+        libc.prctl(PR_SET_DUMPABLE, 1)  # our files under /proc belong to us again; undone by do_hide
+
+    def do_unshare(self, flags: int) -> None:
+        libc.unshare(flags)
+
+    def do_keyring(self, name: str) -> None:
+        """A session keyring of its own, so that the container does not possess the host's keys."""
+        try:
+            libc.keyctl(KEYCTL_JOIN_SESSION_KEYRING, os.fsencode(name))
+        except OSError as error:
+            if error.errno != 38:  # ENOSYS: a kernel without keyrings
+                raise
+
+    def do_session(self) -> None:
+        os.setsid()
+
+    def do_stdio(self, uid: int) -> None:
+        """Our standard streams; pipes change hands, so that /dev/stdout can be opened by another user."""
+        for name, number in _STDIO:
+            descriptor = self.descriptors.pop(name)
+            if uid and os.fstat(descriptor).st_mode & 0o170000 == 0o010000:
+                try:
+                    os.fchown(descriptor, uid, -1)
+                except PermissionError:
+                    pass  # of another user namespace
+            os.dup2(descriptor, number)
+            os.close(descriptor)
+
+    def do_loopback(self) -> None:
+        network.loopback_up()
+
+    def do_hostname(self, name: str) -> None:
+        _socket.sethostname(name)
+
+    def do_domainname(self, name: str) -> None:
+        libc.setdomainname(name)
+
+    def do_oom_score_adj(self, value: int) -> None:
+        descriptor = os.open("self/oom_score_adj", os.O_WRONLY | os.O_CLOEXEC, dir_fd=self.filesystem.procfs)
+        try:
+            os.write(descriptor, str(value).encode())
+        finally:
+            os.close(descriptor)
+
+    # -- the file system ------------------------------------------------------------------------------------------
+
+    def do_propagation(self, flags: int) -> None:
+        self.filesystem.propagation(flags)
+
+    def do_root(self, path: str) -> None:
+        self.filesystem.enter(path)
+
+    def do_mount(
+        self, source: str, destination: str, fstype: str, flags: int, data: str, propagation: "tuple[int, ...]"
+    ) -> None:
+        self.filesystem.mount(source, destination, fstype, flags, data, propagation)
+
+    def do_bind(
+        self,
+        source: str,
+        destination: str,
+        recursive: bool,
+        attributes: "tuple[int, int]",
+        propagation: "tuple[int, ...]",
+    ) -> None:
+        self.filesystem.bind(source, destination, recursive, attributes, propagation)
+
+    def do_cgroups_v1(
+        self,
+        destination: str,
+        flags: int,
+        hierarchies: "tuple[tuple[str, str, str], ...]",
+        links: "tuple[tuple[str, str], ...]",
+    ) -> None:
+        self.filesystem.cgroups_v1(destination, flags, hierarchies, links)
+
+    def do_attributes(self, destination: str, attr_set: int) -> None:
+        self.filesystem.attributes(destination, attr_set)
+
+    def do_device(self, path: str, kind: int, mode: int, number: "tuple[int, int]", owner: "tuple[int, int]") -> None:
+        self.filesystem.device(path, kind, mode, number, owner)
+
+    def do_bind_device(self, path: str, number: "tuple[int, int]") -> None:
+        self.filesystem.bind_device(path, number)
+
+    def do_link(self, target: str, path: str) -> None:
+        self.filesystem.link(target, path)
+
+    def do_ptmx(self) -> None:
+        self.filesystem.ptmx()
+
+    def do_directory(self, path: str) -> None:
+        self.filesystem.directory(path)
+
+    def do_mask(self, path: str) -> None:
+        self.filesystem.mask(path)
+
+    def do_readonly(self, path: str) -> None:
+        self.filesystem.readonly(path)
+
+    def do_readonly_root(self) -> None:
+        self.filesystem.readonly_root()
+
+    def do_await_hooks(self) -> None:
+        """The host runs prestart and createRuntime hooks now, while /proc/PID/root still shows both worlds."""
+        self.control.send(messages.MOUNTED)
+        self.state = self._receive()[len(messages.GO_ON) :]
+
+    def do_create_hooks(self, hooks: "tuple[tuple[str, tuple[str, ...], tuple[str, ...], float | None], ...]") -> None:
+        hook.run("createContainer", hooks, self.state)
+
+    def do_pivot(self, propagation: int) -> None:
+        sys.path.clear()
+        sys.meta_path.clear()
+        sys.path_hooks.clear()
+        sys.path_importer_cache.clear()
+        self.filesystem.pivot(propagation)
+
+    # -- the process ----------------------------------------------------------------------------------------------
+
+    def do_umask(self, mask: int) -> None:
+        os.umask(mask)
+
+    def do_limits(self, limits: "tuple[tuple[int, int, int], ...]") -> None:
+        identity.raise_limits(limits)
+        self.limits = limits
+
+    def do_identity(
+        self,
+        ids: "tuple[int, int]",
+        groups: "tuple[int, ...] | None",
+        sets: "tuple[int, int, int, int, int] | None",
+        last: int,
+        no_new_privileges: bool,
+    ) -> None:
+        identity.take(ids, groups, sets, last, no_new_privileges)
+
+    def do_cwd(self, path: str) -> None:
+        identity.change_directory(path)
+
+    def do_program(self, name: str, search: str) -> None:
+        self.program = identity.find_program(name, search)
+
+    def do_await_start(self, state: bytes) -> None:
+        """Tell the host that all is done; go to exec.fifo once it has saved state.json, and wait there to be released.
+
+        The fifo was given as O_PATH, so that the container never sees the state directory, and is opened through the
+        host's procfs.
+        """
+        self.state = state
+        self.control.send(messages.READY)
+        if self._receive() != messages.SAVED:
+            os._exit(1)
+        libc.prctl(PR_SET_DUMPABLE, 0)
+        path = f"self/fd/{self.descriptors['fifo']}"
+        fifo = os.open(path, os.O_WRONLY | os.O_CLOEXEC, dir_fd=self.filesystem.procfs)
+        os.close(self.descriptors.pop("fifo"))
+        os.close(self.filesystem.procfs)
+        os.write(fifo, b"0")
+        self.fifo = fifo
+
+    def do_start_hooks(self, hooks: "tuple[tuple[str, tuple[str, ...], tuple[str, ...], float | None], ...]") -> None:
+        hook.run("startContainer", hooks, self.state)
+
+    def do_execute(self, arguments: "tuple[str, ...]", environment: "tuple[str, ...]") -> None:
+        identity.lower_limits(self.limits)
+        signals.reset()
+        os.execve(self.program, arguments, _variables(environment))
+
+    def do_reap(self, arguments: "tuple[str, ...]", environment: "tuple[str, ...]") -> None:
+        """Stay as pid 1, with the program as our child, and report how it ended."""
+        pid = os.fork()
+        if pid == 0:
+            try:
+                self.do_execute(arguments, environment)
+            except BaseException as error:
+                self._report(0, "execute", error)
+            finally:
+                os._exit(127)
+        os.close(self.fifo)
+        libc.set_name(b"reaper")
+        reaper.reap(pid, self.control)
+
+
+def _variables(environment: "tuple[str, ...]") -> "dict[str, str]":
+    variables: "dict[str, str]" = {}
+    for entry in environment:
+        name, _, value = entry.partition("=")
+        variables[name] = value
+    return variables
+
+
+def _text(error: BaseException) -> str:
+    if isinstance(error, OSError) and error.strerror and not error.strerror.startswith(("exec:", "hooks.")):
+        return f"{error.filename}: {error.strerror}" if error.filename else error.strerror
+    if isinstance(error, OSError) and len(error.args) > 1:
+        return str(error.args[1])
+    return f"{type(error).__name__}: {error}"
+
+
+def start(
+    steps: "tuple[tuple[str, tuple[object, ...]], ...]", descriptors: "dict[str, int]", mapped: "int | None"
+) -> None:
+    """Begin as a fresh child of the fork server: wait until the ids are mapped, then run. Never returns."""
+    try:
+        signals.while_waiting()
+        libc.set_name(messages.WAITING_NAME.encode())
+        _close_others({*descriptors.values(), *(() if mapped is None else (mapped,))})
+        if mapped is not None:
+            if os.read(mapped, 1) != b"1":
+                os._exit(1)
+            os.close(mapped)
+        executor = Executor(descriptors)
+    except BaseException as error:
+        report = messages.pack_report("begin", (getattr(error, "errno", 0) or 0), _text(error))
+        os.write(descriptors.get("control", 2), messages.FAILED + b"\xff\xff" + report)
+        os._exit(1)
+    executor.run(steps)
+
+
+def _close_others(keep: "set[int]") -> None:
+    first = 3
+    for descriptor in sorted(keep):
+        if descriptor > first:
+            libc.close_range(first, descriptor - 1)
+        first = max(first, descriptor + 1)
+    libc.close_range(first, 0xFFFFFFFF)

@@ -1,0 +1,99 @@
+"""Who the program is: limits, ids, capabilities; and where it is found."""
+
+import os
+import resource
+import stat
+
+from libcontainer_py.kernel import capability, libc
+from libcontainer_py.kernel.constants import PR_SET_KEEPCAPS, PR_SET_NO_NEW_PRIVS
+
+_ENOENT, _EACCES, _ENOTDIR = 2, 13, 20
+
+
+def raise_limits(limits: "tuple[tuple[int, int, int], ...]") -> None:
+    """Set the resource limits (resource, soft, hard) whose hard limit rises: later we may no longer."""
+    for number, soft, hard in limits:
+        if _above(hard, resource.getrlimit(number)[1]):
+            resource.setrlimit(number, (soft, hard))
+
+
+def lower_limits(limits: "tuple[tuple[int, int, int], ...]") -> None:
+    """Set all limits; last, since a low RLIMIT_NOFILE or RLIMIT_AS would bind init itself."""
+    for number, soft, hard in limits:
+        resource.setrlimit(number, (soft, hard))
+
+
+def _above(value: int, limit: int) -> bool:
+    if limit == resource.RLIM_INFINITY:
+        return False
+    return value == resource.RLIM_INFINITY or value > limit
+
+
+def take(
+    ids: "tuple[int, int]",
+    groups: "tuple[int, ...] | None",
+    sets: "tuple[int, int, int, int, int] | None",
+    last: int,
+    no_new_privileges: bool,
+) -> None:
+    """Become (uid, gid) with `groups` (None: leave them), and exactly the capability sets.
+
+    `sets` are masks: bounding, effective, permitted, inheritable, ambient; None leaves what the kernel gives.
+    """
+    uid, gid = ids
+    if sets is not None:
+        capability.bound(sets[0], last)
+        libc.prctl(PR_SET_KEEPCAPS, 1)
+    if groups is not None:
+        os.setgroups(groups)
+    os.setresgid(gid, gid, gid)
+    os.setresuid(uid, uid, uid)
+    if sets is not None:
+        libc.prctl(PR_SET_KEEPCAPS, 0)
+        capability.capset(sets[1], sets[2], sets[3])
+        capability.set_ambient(sets[4], last)
+    if no_new_privileges:
+        libc.prctl(PR_SET_NO_NEW_PRIVS, 1)
+
+
+def change_directory(path: str) -> None:
+    """chdir, and make sure that it leads to a place inside the container.
+
+    `/proc/self/fd/N` of a leaked descriptor would be a way out; then the kernel cannot name the place from our root.
+    """
+    os.chdir(path)
+    if not os.getcwd().startswith("/"):
+        raise OSError(_ENOENT, "the working directory is outside of the container", path)
+
+
+def find_program(name: str, search: str) -> str:
+    """The path that execve gets, in runc's words where there is none."""
+    if "/" in name:
+        _check(name, name)
+        return name
+    denied = ""
+    for directory in search.split(":"):
+        candidate = f"{directory or '.'}/{name}"
+        try:
+            _check(candidate, name)
+        except PermissionError:
+            denied = candidate
+            continue
+        except OSError:
+            continue
+        return candidate
+    if denied:
+        raise PermissionError(_EACCES, f'exec: "{name}": permission denied', denied)
+    raise FileNotFoundError(_ENOENT, f'exec: "{name}": executable file not found in $PATH', name)
+
+
+def _check(path: str, name: str) -> None:
+    try:
+        mode = os.stat(path).st_mode
+    except OSError as error:
+        text = os.strerror(error.errno or 0).lower()
+        raise OSError(error.errno, f'exec: "{name}": stat {path}: {text}', path) from None
+    if stat.S_ISDIR(mode):
+        raise PermissionError(_EACCES, f'exec: "{name}": is a directory: permission denied', path)
+    if not mode & 0o111 or not os.access(path, os.X_OK, effective_ids=True):
+        raise PermissionError(_EACCES, f'exec: "{name}": permission denied', path)

@@ -1,0 +1,53 @@
+"""Signals of an init: the disposition while it waits, and the clean slate that the program gets."""
+
+import os
+
+import _signal
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from types import FrameType
+
+_ENDING = (1, 2, 3, 15)  # HUP, INT, QUIT, TERM
+_SIGPIPE = 13
+
+
+def _end(number: int, _frame: "FrameType | None") -> None:
+    os._exit(128 + number)
+
+
+def _pass_over(_number: int, _frame: "FrameType | None") -> None:
+    pass
+
+
+def while_waiting() -> None:
+    """End on HUP, INT, QUIT and TERM, which the kernel would not deliver to a pid 1 without a handler.
+
+    SIGPIPE is caught, so that an exec.fifo without a reader is EPIPE, and becomes default again at execve.
+    """
+    for number in _ENDING:
+        _signal.signal(number, _end)
+    _signal.signal(_SIGPIPE, _pass_over)
+
+
+def forward_to(pid: int) -> None:
+    """Pass signals that a parent sends on to a child, as the reaper does."""
+
+    def forward(number: int, _frame: "FrameType | None") -> None:
+        try:
+            os.kill(pid, number)
+        except ProcessLookupError:
+            pass
+
+    for number in (*_ENDING, 10, 12, 28, 18):  # USR1, USR2, WINCH, CONT
+        _signal.signal(number, forward)
+
+
+def reset() -> None:
+    """All signals default, none blocked: Python ignores SIGPIPE and SIGXFSZ, and a program would inherit that."""
+    for number in range(1, 65):
+        try:
+            _signal.signal(number, _signal.SIG_DFL)
+        except (OSError, ValueError):
+            continue  # KILL, STOP, and the two of the thread library
+    _signal.pthread_sigmask(_signal.SIG_SETMASK, ())

@@ -1,0 +1,24 @@
+"""The one thing that a new network namespace needs: its loopback interface up. Source: netdevice(7)."""
+
+import fcntl
+import sys
+
+import _socket
+
+_SIOCGIFFLAGS = 0x8913
+_SIOCSIFFLAGS = 0x8914
+_IFF_UP = 1
+_REQUEST = 40  # sizeof(struct ifreq)
+
+
+def loopback_up() -> None:
+    """Bring `lo` up in this network namespace."""
+    socket = _socket.socket(_socket.AF_INET, _socket.SOCK_DGRAM | _socket.SOCK_CLOEXEC)
+    try:
+        request = bytearray(b"lo".ljust(_REQUEST, b"\0"))
+        fcntl.ioctl(socket.fileno(), _SIOCGIFFLAGS, request)
+        flags = int.from_bytes(request[16:18], sys.byteorder) | _IFF_UP
+        request[16:18] = flags.to_bytes(2, sys.byteorder)
+        fcntl.ioctl(socket.fileno(), _SIOCSIFFLAGS, request)
+    finally:
+        socket.close()
