@@ -1,0 +1,30 @@
+"""The state of a container, as hooks read it on their standard input and `state` prints it.
+
+Source: OCI runtime specification 1.3.0, runtime.md, State.
+"""
+
+from __future__ import annotations
+
+import attrs
+
+from libcontainer_py.lifecycle import Status
+from libcontainer_py.spec.codec import ALWAYS, REQUIRED, Node, mapping
+from libcontainer_py.spec.config import VERSION
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from libcontainer_py.spec.codec import Int64
+
+
+@attrs.frozen(kw_only=True)
+class State(Node):
+    """A container at one moment. `pid` is init's as the runtime sees it, 0 where it is gone; `bundle` is absolute."""
+
+    oci_version: str = attrs.field(default=VERSION, metadata=REQUIRED)
+    id: str
+    status: Status
+    pid: Int64 = attrs.field(default=0, metadata=ALWAYS)
+    bundle: str
+    annotations: Mapping[str, str] = attrs.field(factory=dict, converter=mapping, hash=False)
