@@ -1,0 +1,96 @@
+"""An init of the memory backend from its birth until it goes to the fifo."""
+
+from __future__ import annotations
+
+import errno
+
+from libcontainer_py.errors import CreateError, HookError, ProgramNotFound
+from libcontainer_py.record import Record
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from libcontainer_py.backends.memory.host import MemoryHost
+    from libcontainer_py.backends.memory.processes import MemoryPreparation, MemoryProcess
+    from libcontainer_py.record import Init, Intent
+
+
+class MemoryBirth:
+    """An init that is being born; until `let_go` it ends when its creator does."""
+
+    def __init__(self, host: MemoryHost, preparation: MemoryPreparation, process: MemoryProcess) -> None:
+        self._host = host
+        self._preparation = preparation
+        self._process = process
+        self._failed: HookError | None = None
+
+    @property
+    def init(self) -> Init:
+        """Who it is."""
+        return self._process.init
+
+    def until_mounted(self) -> None:
+        """There is nothing to mount; it may have been killed."""
+        self._check("mount")
+
+    def go_on(self, state: str) -> None:
+        """Its createContainer hooks run; one that fails ends it, which `until_ready` tells."""
+        self._check("pivot_root")
+        try:
+            self._host.run_hooks("createContainer", self._preparation.hooks, state)
+        except HookError as error:
+            self._failed = error
+            self._host.end(self.init, 1)
+
+    def until_ready(self) -> None:
+        """Raises HookError, ProgramNotFound, and CreateError where it was killed."""
+        if self._failed is not None:
+            raise self._failed
+        self._check("ready")
+        if not self._process.program.found:
+            raise ProgramNotFound(
+                "executable file not found in $PATH",
+                container_id=self._preparation.container_id,
+                step="program",
+                errno=errno.ENOENT,
+            )
+
+    def record(self, intent: Intent) -> Record:
+        """What state.json is to say."""
+        preparation = self._preparation
+        process = self._process
+        return Record(
+            id=preparation.container_id,
+            directory=preparation.directory,
+            bundle=preparation.bundle,
+            rootfs=preparation.rootfs,
+            created=self._host.wall_clock(),
+            oci_version=preparation.oci_version,
+            annotations=preparation.annotations,
+            init=process.init,
+            cgroup_paths={"": preparation.cgroup_paths[0]},
+            private_pid_namespace=process.private,
+            ours=True,
+            hooks=preparation.hooks,
+            document={"libcontainer_py": {"cgroups": dict(intent.cgroups)}},
+        )
+
+    def let_go(self) -> None:
+        """It goes to the fifo and no longer depends on its creator."""
+        with self._host.clock.changed:
+            if self._process.phase == "born":
+                self._process.phase = "fifo"
+            self._host.clock.changed.notify_all()
+
+    def abandon(self) -> None:
+        """It ends, unless it was let go: nobody is there to say that state.json is saved."""
+        with self._host.clock.changed:
+            if self._process.phase == "born":
+                self._host.end(self.init, 1)
+
+    def _check(self, step: str) -> None:
+        if not self._process.alive:
+            raise CreateError(
+                f"init of {self._preparation.container_id!r} ended before it was ready",
+                container_id=self._preparation.container_id,
+                step=step,
+            )

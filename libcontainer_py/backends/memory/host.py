@@ -1,0 +1,322 @@
+"""A host in memory: a table of processes, cgroups that are sets with inode numbers, hooks that are recorded."""
+
+from __future__ import annotations
+
+import errno
+import json
+import time
+from typing import cast
+
+from libcontainer_py.backends.base import Exit, Failure
+from libcontainer_py.backends.memory.birth import MemoryBirth
+from libcontainer_py.backends.memory.clock import FOREVER, MemoryClock
+from libcontainer_py.backends.memory.processes import (
+    HookRun,
+    MemoryCgroup,
+    MemoryPreparation,
+    MemoryProcess,
+    MemoryProgram,
+)
+from libcontainer_py.errors import CgroupError, HookError
+from libcontainer_py.record import Init, Intent
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping
+
+    from libcontainer_py.backends.base import CreateRequest, Preparation
+    from libcontainer_py.record import Record
+
+EPOCH = 1_700_000_000
+"""The wall clock, seconds since 1970, when the virtual clock says 0."""
+
+# Linux numbers: this room also runs where `signal` knows others, or none.
+SIGKILL, SIGCONT, SIGSTOP = 9, 18, 19
+ENDS_INIT = frozenset({1, 2, 3, 15})
+"""HUP, INT, QUIT, TERM: an init at the fifo ends on these with 128 + n, as runc's does."""
+IGNORED = frozenset({17, 18, 23, 28})
+"""CHLD, CONT, URG, WINCH: ignored by default. Source: signal(7), Standard signals."""
+
+
+class MemoryHost:
+    """A Host that a test can look into and play with.
+
+    `processes` has every process that ever was, by pid and start; `cgroups` every cgroup directory, by path;
+    `hooks_run` the hooks in the order in which they ran; `hooks` what a hook does, by its path (it gets the kind and
+    the state, and raises HookError to fail). `program` is what the next inits become.
+    """
+
+    def __init__(self, *, program: MemoryProgram | None = None) -> None:
+        self.clock = MemoryClock()
+        self.program = program if program is not None else MemoryProgram()
+        self.processes: dict[Init, MemoryProcess] = {}
+        self.cgroups: dict[str, MemoryCgroup] = {}
+        self.hooks: dict[str, Callable[[str, str], None]] = {}
+        self.hooks_run: list[HookRun] = []
+        self.boot_id = "00000000-0000-4000-8000-000000000001"
+        self._pid = 100
+        self._start = 1000
+        self._inode = 5000
+        self._creator = self.spawn().init
+
+    # -- what tests do to it --------------------------------------------------------------------------------------
+
+    def spawn(self, parent: Init | None = None, *, pid: int | None = None) -> MemoryProcess:
+        """A new process, with a pid that nobody has unless one is given."""
+        with self.clock.changed:
+            if pid is None:
+                self._pid += 1
+                pid = self._pid
+            self._start += 7
+            process = MemoryProcess(Init(pid, self._start), parent)
+            self.processes[process.init] = process
+            return process
+
+    def end(self, init: Init, returncode: int) -> None:
+        """The process ends: an exit code, or the negative number of a signal. Silent where it has ended."""
+        with self.clock.changed:
+            process = self.processes[init]
+            if process.alive:
+                process.returncode = returncode
+                self.clock.changed.notify_all()
+
+    def reuse_pid(self, init: Init) -> MemoryProcess:
+        """Its pid belongs to another process from now on. Where it lived, it was killed and reaped by a stranger."""
+        with self.clock.changed:
+            process = self.processes[init]
+            if process.alive:
+                process.lost = True
+                self.clock.changed.notify_all()
+            return self.spawn(pid=init.pid)
+
+    def make_cgroup(self, path: str) -> MemoryCgroup:
+        """Make a cgroup directory, as mkdir does. Raises FileExistsError."""
+        with self.clock.changed:
+            if path in self.cgroups:
+                raise FileExistsError(errno.EEXIST, "File exists", path)
+            self._inode += 1
+            self.cgroups[path] = MemoryCgroup(self._inode)
+            return self.cgroups[path]
+
+    def members(self, path: str) -> list[MemoryProcess]:
+        """The processes in a cgroup."""
+        return [process for process in self.processes.values() if process.alive and path in process.cgroups]
+
+    def crash(self) -> None:
+        """Kill -9 of the creator: inits that were not let go end with it; the others go on as orphans."""
+        with self.clock.changed:
+            self.end(self._creator, -SIGKILL)
+            for process in self.processes.values():
+                if process.parent == self._creator and process.phase == "born":
+                    self.end(process.init, 1)
+            self._creator = self.spawn().init
+
+    # -- Host -----------------------------------------------------------------------------------------------------
+
+    def now(self) -> float:
+        """The virtual clock, seconds."""
+        return self.clock.now()
+
+    def wall_clock(self) -> str:
+        """RFC 3339, UTC, nanoseconds."""
+        seconds, fraction = divmod(self.now(), 1)
+        return time.strftime("%Y-%m-%dT%H:%M:%S", time.gmtime(EPOCH + seconds)) + f".{int(fraction * 1e9):09d}Z"
+
+    def creator(self) -> Intent:
+        """An intent that says who we are."""
+        return Intent(creator=self._creator, boot_id=self.boot_id, pid_namespace=1, cgroups={})
+
+    def is_here(self, intent: Intent) -> bool:
+        """Whether its pids mean something here."""
+        return intent.boot_id == self.boot_id and intent.pid_namespace == 1
+
+    def rebooted(self, intent: Intent) -> bool:
+        """Whether it is from before a reboot."""
+        return intent.boot_id != self.boot_id
+
+    def prepare(self, request: CreateRequest, directory: str) -> MemoryPreparation:
+        """Look the request through; nothing changes."""
+        return MemoryPreparation(request, directory)
+
+    def make_cgroups(self, preparation: Preparation) -> Mapping[str, int]:
+        """Make each; one that exists must be empty, and is not ours to remove. Raises CgroupError."""
+        with self.clock.changed:
+            for path in preparation.cgroup_paths:
+                if self.members(path):
+                    raise CgroupError(path, "container's cgroup is not empty", errno=errno.EBUSY)
+                if path in self.cgroups and self.cgroups[path].frozen:
+                    raise CgroupError(path, "container's cgroup unexpectedly frozen")
+            return {path: self.make_cgroup(path).inode for path in preparation.cgroup_paths if path not in self.cgroups}
+
+    def make_init(self, preparation: Preparation, directory: str) -> MemoryBirth:
+        """A child of the creator, in its cgroup; `directory` is the one that the request was prepared for."""
+        assert isinstance(preparation, MemoryPreparation)
+        assert preparation.directory == directory
+        with self.clock.changed:
+            process = self.spawn(self._creator)
+            process.phase = "born"
+            process.program = self.program
+            process.private = preparation.private_pid_namespace
+            process.cgroups = preparation.cgroup_paths
+            process.preparation = preparation
+            return MemoryBirth(self, preparation, process)
+
+    def alive(self, init: Init) -> bool:
+        """Whether the process of this pid and this start has not ended."""
+        with self.clock.changed:
+            return init in self.processes and self.processes[init].alive
+
+    def at_fifo(self, init: Init) -> bool:
+        """Whether it has not left the fifo."""
+        with self.clock.changed:
+            return self.alive(init) and self.processes[init].phase != "program"
+
+    def frozen(self, record: Record) -> bool:
+        """Whether its cgroup is frozen."""
+        with self.clock.changed:
+            return any(self.cgroups[path].frozen for path in self._paths(record))
+
+    def freeze(self, record: Record) -> None:
+        """Its processes act on nothing from now on. Raises CgroupError."""
+        self._set_frozen(record, frozen=True)
+
+    def thaw(self, record: Record) -> None:
+        """They go on, first of all with the signals that came meanwhile. Raises CgroupError."""
+        self._set_frozen(record, frozen=False)
+
+    def signal(self, init: Init, signal: int) -> None:
+        """Send it a signal; silent where it has ended."""
+        with self.clock.changed:
+            if self.alive(init):
+                self._deliver(self.processes[init], signal)
+
+    def kill(self, record: Record) -> None:
+        """SIGKILL to init, and to all of its cgroup where it is no pid 1; thaws."""
+        with self.clock.changed:
+            self.signal(record.init, SIGKILL)
+            paths = self._paths(record)
+            if not record.private_pid_namespace:
+                for path in paths:
+                    self._kill_all(path)
+            if paths:
+                self.thaw(record)
+
+    def wait(self, init: Init, *, timeout: float | None) -> Exit | None:
+        """Wait until it ended; None: not within `timeout` seconds. Its parent alone learns how."""
+        deadline = FOREVER if timeout is None else self.now() + timeout
+        if not self.clock.wait(lambda: not self.alive(init), deadline):
+            return None
+        process = self.processes.get(init)
+        return Exit(process.returncode if process is not None and process.parent == self._creator else None)
+
+    def kill_cgroups(self, cgroups: Mapping[str, int]) -> None:
+        """Kill every process in those that are ours."""
+        with self.clock.changed:
+            for path, inode in cgroups.items():
+                if path in self.cgroups and inode in (-1, self.cgroups[path].inode):
+                    self._kill_all(path)
+
+    def remove_cgroups(self, cgroups: Mapping[str, int]) -> None:
+        """Remove those that are ours. Raises CgroupError where one is not empty."""
+        with self.clock.changed:
+            for path, inode in cgroups.items():
+                if path not in self.cgroups or inode not in (-1, 0, self.cgroups[path].inode):
+                    continue
+                if not self.members(path):
+                    del self.cgroups[path]
+                elif inode != 0:
+                    raise CgroupError(path, "Device or resource busy", errno=errno.EBUSY)
+
+    def run_hooks(self, kind: str, hooks: Mapping[str, object], state: str) -> None:
+        """Run the hooks of one kind, as `hooks` says; what it does not name succeeds. Raises HookError."""
+        listed = cast("list[Mapping[str, object]]", hooks.get(kind) or [])
+        for hook in listed:
+            path = str(hook["path"])
+            self.hooks_run.append(HookRun(kind, path, state))
+            if path in self.hooks:
+                self.hooks[path](kind, state)
+
+    def state_of(self, record: Record, status: str) -> str:
+        """The OCI state, JSON."""
+        pid = record.init.pid if self.alive(record.init) else 0
+        document = {"ociVersion": record.oci_version, "id": record.id, "status": status, "pid": pid}
+        return json.dumps({**document, "bundle": record.bundle, "annotations": dict(record.annotations)})
+
+    def in_use(self, directory: str) -> bool:
+        """Whether an init that has not left its fifo has it open."""
+        with self.clock.changed:
+            return self.init_of(directory) is not None
+
+    # -- processes ------------------------------------------------------------------------------------------------
+
+    def is_held(self, process: MemoryProcess) -> bool:
+        """Whether it does nothing: frozen, or stopped by SIGSTOP."""
+        return process.stopped or any(self.cgroups[path].frozen for path in process.cgroups if path in self.cgroups)
+
+    def init_of(self, directory: str) -> MemoryProcess | None:
+        """The living init that has this state directory open: one that has not left its fifo."""
+        for process in self.processes.values():
+            if process.alive and process.phase != "program":
+                assert process.preparation is not None
+                if process.preparation.directory == directory:
+                    return process
+        return None
+
+    def leave_fifo(self, process: MemoryProcess) -> Failure | None:
+        """Its `0` is written: it runs the startContainer hooks and executes the program, or ends and says why not."""
+        preparation = process.preparation
+        assert preparation is not None
+        failure = process.program.failure
+        process.phase = "program"
+        try:
+            state = preparation.state("created", process.init.pid)
+            self.run_hooks("startContainer", preparation.hooks, state)
+        except HookError as error:
+            failure = Failure("startContainer", 0, str(error))
+        if failure is not None:
+            self.end(process.init, 1)
+        self.clock.changed.notify_all()
+        return failure
+
+    def _paths(self, record: Record) -> list[str]:
+        return [path for path in record.cgroup_paths.values() if path in self.cgroups]
+
+    def _set_frozen(self, record: Record, *, frozen: bool) -> None:
+        with self.clock.changed:
+            paths = self._paths(record)
+            if not paths:
+                where = next(iter(record.cgroup_paths.values()), record.id)
+                raise CgroupError(where, "No such file or directory", errno=errno.ENOENT)
+            for path in paths:
+                self.cgroups[path].frozen = frozen
+                for process in self.members(path):
+                    self._act(process)
+            self.clock.changed.notify_all()
+
+    def _kill_all(self, path: str) -> None:
+        for process in self.members(path):
+            self.end(process.init, -SIGKILL)
+
+    def _deliver(self, process: MemoryProcess, signal: int) -> None:
+        if signal == SIGKILL:
+            self.end(process.init, -SIGKILL)
+        elif signal == SIGSTOP:
+            process.stopped = True
+        else:
+            if signal == SIGCONT:
+                process.stopped = False
+            process.pending.append(signal)
+            self._act(process)
+            self.clock.changed.notify_all()
+
+    def _act(self, process: MemoryProcess) -> None:
+        """Act on the signals that came, unless it is held."""
+        while process.pending and process.alive and not self.is_held(process):
+            signal = process.pending.pop(0)
+            handlers = dict(process.program.ends_on) if process.phase == "program" else {}
+            if process.phase == "fifo" and signal in ENDS_INIT:
+                self.end(process.init, 128 + signal)
+            elif signal in handlers:
+                self.end(process.init, handlers[signal])
+            elif not process.private and signal not in IGNORED:
+                self.end(process.init, -signal)

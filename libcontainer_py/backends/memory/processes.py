@@ -1,0 +1,137 @@
+"""What the memory backend's host is made of: programs, processes, cgroups, and requests that were looked through."""
+
+from __future__ import annotations
+
+import json
+from typing import NamedTuple
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from libcontainer_py.backends.base import CreateRequest, Failure
+    from libcontainer_py.record import Init
+    from libcontainer_py.spec import Hook, Spec
+
+CGROUPS = "/sys/fs/cgroup"
+HOOK_KINDS = ("prestart", "createRuntime", "createContainer", "startContainer", "poststart", "poststop")
+
+
+class MemoryProgram(NamedTuple):
+    """What an init becomes once it is let go from the fifo. The default runs until it is killed."""
+
+    ends_on: tuple[tuple[int, int], ...] = ()
+    """Signals that it has a handler for, each with the returncode that it ends with then."""
+    failure: Failure | None = None
+    """Why execve fails; None: it does not."""
+    found: bool = True
+    """Whether there is such a program when the container is created."""
+
+
+class HookRun(NamedTuple):
+    """One hook that ran: its OCI kind, its path, and the state that it read from its standard input."""
+
+    kind: str
+    path: str
+    state: str
+
+
+class MemoryProcess:
+    """One process: an init, a creator, or whatever a test puts there.
+
+    `phase` of an init: "born" (it ends when its creator does), "fifo", "program".
+    """
+
+    __slots__ = (
+        "cgroups",
+        "init",
+        "lost",
+        "parent",
+        "pending",
+        "phase",
+        "preparation",
+        "private",
+        "program",
+        "returncode",
+        "stopped",
+    )
+
+    def __init__(self, init: Init, parent: Init | None) -> None:
+        self.init = init
+        self.parent = parent
+        self.phase = "program"
+        self.program = MemoryProgram()
+        self.private = False
+        self.cgroups: tuple[str, ...] = ()
+        self.preparation: MemoryPreparation | None = None
+        self.stopped = False
+        self.pending: list[int] = []
+        self.returncode: int | None = None
+        self.lost = False
+        """Ended, and another than its parent reaped it: nobody can tell how it ended."""
+
+    @property
+    def alive(self) -> bool:
+        """Whether it has not ended."""
+        return self.returncode is None and not self.lost
+
+
+class MemoryCgroup:
+    """A cgroup directory; which processes are in it, the processes say."""
+
+    __slots__ = ("frozen", "inode")
+
+    def __init__(self, inode: int) -> None:
+        self.inode = inode
+        self.frozen = False
+
+
+class MemoryPreparation:
+    """A request that was looked through. A Spec is used; a bundle's directory is not read."""
+
+    def __init__(self, request: CreateRequest, directory: str) -> None:
+        self.container_id = request.container_id
+        self.directory = directory
+        self.bundle = request.bundle or directory
+        self.oci_version = "1.0.2"
+        self.rootfs = f"{self.bundle}/rootfs"
+        self.annotations: Mapping[str, str] = {}
+        self.private_pid_namespace = True
+        self.hooks: Mapping[str, object] = {}
+        self.fifo_owner = (0, 0)
+        self.cgroup_paths: tuple[str, ...] = (f"{CGROUPS}/{request.container_id}",)
+        if request.spec is not None:
+            self._use(request.spec)
+
+    def _use(self, spec: Spec) -> None:
+        self.oci_version = spec.oci_version
+        self.annotations = dict(spec.annotations)
+        if spec.root is not None:
+            self.rootfs = spec.root.path if spec.root.path.startswith("/") else f"{self.bundle}/{spec.root.path}"
+        if spec.hooks is not None:
+            lists = (
+                spec.hooks.prestart,
+                spec.hooks.create_runtime,
+                spec.hooks.create_container,
+                spec.hooks.start_container,
+                spec.hooks.poststart,
+                spec.hooks.poststop,
+            )
+            self.hooks = {kind: [_saved(hook) for hook in hooks] for kind, hooks in zip(HOOK_KINDS, lists, strict=True)}
+        linux = spec.linux
+        self.private_pid_namespace = linux is not None and any(
+            namespace.type == "pid" and namespace.path is None for namespace in linux.namespaces
+        )
+        if linux is not None and linux.cgroups_path:
+            self.cgroup_paths = (f"{CGROUPS}/{linux.cgroups_path.lstrip('/')}",)
+
+    def state(self, status: str, pid: int) -> str:
+        """The OCI state, JSON."""
+        document = {"ociVersion": self.oci_version, "id": self.container_id, "status": status, "pid": pid}
+        return json.dumps({**document, "bundle": self.bundle, "annotations": dict(self.annotations)})
+
+
+def _saved(hook: Hook) -> dict[str, object]:
+    """A hook as state.json keeps it: the time limit in nanoseconds."""
+    timeout = None if hook.timeout is None else hook.timeout * 1_000_000_000
+    return {"path": hook.path, "args": [*hook.args], "env": [*hook.env], "dir": "", "timeout": timeout}
