@@ -1,0 +1,204 @@
+"""What a test may leave behind on the machine, and how it is found.
+
+A `Snapshot` says what is there: processes, mounts, cgroup directories, state directories, descriptors of this process.
+Two of them, before and after, tell what leaked. Other programs and other runs of the tests go on beside us, so a `Ledger`
+tells what is ours: what descends from this process or carries its mark, and what it or a program that it ran has named.
+With `strict` (in CI, where nobody else is) everything new counts.
+"""
+
+from __future__ import annotations
+
+import gc
+import os
+import sys
+import threading
+import time
+from typing import NamedTuple
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable, Iterator, Mapping
+
+MARK = "LIBCONTAINER_PY_TESTS"
+"""The variable of the environment that marks the processes of one run of the tests."""
+
+
+class Snapshot(NamedTuple):
+    """What is there now: each kind maps what identifies a thing to a text that a person understands."""
+
+    processes: Mapping[tuple[int, int], str]  # pid and start time
+    mounts: Mapping[str, str]
+    cgroups: Mapping[str, str]
+    states: Mapping[str, str]
+    descriptors: Mapping[tuple[int, str], str]
+
+
+class Ledger:
+    """What on this machine belongs to this run of the tests."""
+
+    def __init__(self, *, strict: bool) -> None:
+        self.strict = strict
+        self.token = f"{os.getpid()}-{time.time_ns()}"
+        self.folder = ""
+        """The run's temporary directory; "" before there is one."""
+        self.names: set[str] = set()
+        self.is_server: Callable[[str], bool] = lambda command: False
+        """Whether a command line is that of the fork server, which stays between tests."""
+
+    def watch(self) -> None:
+        """Mark our children, and note from now on what we name."""
+        os.environ[MARK] = self.token
+        sys.addaudithook(self._note)
+
+    def _note(self, event: str, arguments: tuple[object, ...]) -> None:
+        if event == "os.mkdir":
+            words: object = [arguments[0]]
+        elif event in {"subprocess.Popen", "os.posix_spawn"}:
+            words = arguments[1]
+        else:
+            return
+        if isinstance(words, (list, tuple)):
+            self.names.update(os.path.basename(os.fsdecode(w)) for w in words if isinstance(w, (str, bytes, os.PathLike)))
+
+    def owns(self, path: str) -> bool:
+        """Whether a path outside of our temporary directory is ours."""
+        return self.strict or any(part in self.names for part in path.split("/") if part)
+
+    def snapshot(self) -> Snapshot:
+        """Look at the machine. Takes a few milliseconds."""
+        return Snapshot(
+            dict(self._processes()),
+            dict(self._mounts()),
+            {path: path for path in _cgroups("/sys/fs/cgroup")},
+            {path: path for root in state_roots() for path in _entries(root)},
+            dict(_descriptors()),
+        )
+
+    def _processes(self) -> Iterator[tuple[tuple[int, int], str]]:
+        parents: dict[int, int] = {}
+        found: dict[int, tuple[int, str]] = {}
+        for name in os.listdir("/proc"):
+            stat = _read(f"/proc/{name}/stat") if name.isdigit() else ""
+            if stat:
+                fields = stat.rpartition(")")[2].split()
+                parents[int(name)] = int(fields[1])
+                found[int(name)] = (int(fields[19]), fields[0])
+        us = os.getpid()
+        namespace = _link("/proc/self/ns/mnt")
+        for pid, (start, state) in found.items():
+            if pid != us and (_descends(pid, us, parents) or self._is_marked(pid, namespace)):
+                command = _read(f"/proc/{pid}/cmdline").replace("\0", " ").strip() or _read(f"/proc/{pid}/comm").strip()
+                yield (pid, start), f"pid {pid} ({state}): {command[:200]}"
+
+    def _is_marked(self, pid: int, namespace: str) -> bool:
+        if f"{MARK}={self.token}" in _read(f"/proc/{pid}/environ").split("\0"):
+            return True
+        if not self.folder:
+            return False
+        if self.folder in _read(f"/proc/{pid}/cmdline"):
+            return True
+        # a container that runc made: no child of ours, its environment its own, but its root is under our directory
+        return _link(f"/proc/{pid}/ns/mnt") != namespace and self.folder in _read(f"/proc/{pid}/mountinfo")
+
+    def _mounts(self) -> Iterator[tuple[str, str]]:
+        for line in _read("/proc/self/mountinfo").splitlines():
+            fields = line.split()
+            text = f"{fields[4]} ({' '.join(fields[fields.index('-') + 1 :][:2])}, root {fields[3]})"
+            yield line, text
+
+    def leaked(self, before: Snapshot, *, grace: float, servers: bool) -> list[str]:
+        """What is there now and was not `before`, once `grace` seconds let the kernel finish what is under way.
+
+        With `servers` fork servers, and the descriptors that a new one costs us, do not count.
+        """
+        deadline = time.monotonic() + grace
+        while found := self._difference(before, self.snapshot(), servers=servers):
+            gc.collect()  # a handle in the traceback of an expected error is no leak
+            if time.monotonic() > deadline:
+                return found
+            # Nothing reports that another process's child, or the last process of a cgroup, is gone: so look again.
+            threading.Event().wait(0.02)
+        return []
+
+    def _difference(self, before: Snapshot, after: Snapshot, *, servers: bool) -> list[str]:
+        processes = _new(before.processes, after.processes)
+        kept = [text for text in processes if servers and self.is_server(text)]
+        descriptors = _new(before.descriptors, after.descriptors)
+        if kept:
+            descriptors = [text for text in descriptors if not ("socket:" in text or "[pidfd]" in text)]
+        return [
+            *(f"process {text}" for text in processes if text not in kept),
+            *(f"mount {text}" for text in _new(before.mounts, after.mounts) if self._owns_mount(text)),
+            *(f"cgroup {path}" for path in _new(before.cgroups, after.cgroups) if self.owns(path)),
+            *(f"state directory {path}" for path in _new(before.states, after.states) if self.owns(path)),
+            *(f"descriptor {text}" for text in descriptors),
+        ]
+
+    def _owns_mount(self, text: str) -> bool:
+        return bool(self.folder and self.folder in text) or self.owns(text.split(" (")[0])
+
+
+def state_roots() -> list[str]:
+    """Where state directories are when nobody says otherwise: the library's roots, and runc's."""
+    runtime = os.environ.get("XDG_RUNTIME_DIR")
+    return [
+        "/run/libcontainer_py",
+        "/run/runc",
+        f"/tmp/libcontainer_py-{os.getuid()}",
+        *([f"{runtime}/libcontainer_py", f"{runtime}/runc"] if runtime else []),
+    ]
+
+
+def _entries(root: str) -> Iterable[str]:
+    try:
+        # ",lock" is the lock of the root, which stays
+        return [f"{root}/{name}" for name in os.listdir(root) if name != ",lock"]
+    except OSError:
+        return []
+
+
+def _cgroups(directory: str) -> Iterator[str]:
+    try:
+        entries = [e.path for e in os.scandir(directory) if e.is_dir(follow_symlinks=False)]
+    except OSError:  # it went away, or there is none
+        return
+    for path in entries:
+        yield path
+        yield from _cgroups(path)
+
+
+def _descriptors() -> Iterator[tuple[tuple[int, str], str]]:
+    if not os.path.isdir("/proc/self/fd"):
+        return
+    # the listing itself holds a descriptor, which is closed before it is looked up here
+    for name in os.listdir("/proc/self/fd"):
+        target = _link(f"/proc/self/fd/{name}")
+        if target:
+            yield (int(name), target), f"{name} -> {target}"
+
+
+def _new(before: Mapping[object, str] | Mapping[str, str], after: Mapping[object, str] | Mapping[str, str]) -> list[str]:
+    return [text for key, text in after.items() if key not in before]
+
+
+def _descends(pid: int, ancestor: int, parents: Mapping[int, int]) -> bool:
+    while pid > 1:
+        pid = parents.get(pid, 0)
+        if pid == ancestor:
+            return True
+    return False
+
+
+def _read(path: str) -> str:
+    try:
+        with open(path, encoding="utf-8", errors="surrogateescape") as file:
+            return file.read()
+    except OSError:  # the process ended, or is another user's
+        return ""
+
+
+def _link(path: str) -> str:
+    try:
+        return os.readlink(path)
+    except OSError:
+        return ""
