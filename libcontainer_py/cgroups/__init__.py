@@ -1,0 +1,106 @@
+"""Control groups: make them, put a container's processes into them, and act on all of those at once.
+
+    hierarchies   which cgroup file systems are mounted here: v1, hybrid, v2 or none
+    base          what every cgroup can do, and how its directories are made
+    v1, v2        what differs; hybrid is v1 with one more directory, on v2, that has no controller
+    devices       the device rules of a configuration, and what to write to v1's devices controller for them
+    devicefilter  the same rules as a BPF program, for v2
+    killing       ending every process
+    tree          control files, and walking and removing a directory with everything below it
+
+What is called from outside of the room raises CgroupError. `base`, `v1` and `v2` lie on the path of
+`Factory.load(id).status`: they load neither ctypes nor attrs.
+"""
+
+from __future__ import annotations
+
+import posixpath
+
+from libcontainer_py.cgroups.base import ANY, DEFAULT_PARENT, UNKNOWN, Cgroup, failure
+from libcontainer_py.cgroups.hierarchies import Hierarchies, Mode, own_cgroups, read_hierarchies
+from libcontainer_py.cgroups.v1 import CgroupV1
+from libcontainer_py.cgroups.v2 import CgroupV2
+from libcontainer_py.errors import CgroupError
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+__all__ = ["ANY", "UNKNOWN", "Cgroup", "Mode", "detect", "for_container", "from_inodes", "from_paths"]
+
+
+def detect() -> Mode:
+    """Which cgroups this process sees. Reads /proc/self/mountinfo each time, 40 us, because mounts may change."""
+    return _read("/proc/self/mountinfo").mode
+
+
+def for_container(cgroups_path: str | None, container_id: str) -> Cgroup:
+    """The cgroup of a container that is to be made; nothing is made yet.
+
+    `cgroups_path` is `linux.cgroupsPath`: absolute, below the root of each mounted hierarchy; relative, below the
+    cgroup that this process is in (on v2 beside it, because a cgroup with processes can have no controllers below);
+    None or "" is `/libcontainer_py/ID`. `..` does not lead out. Without cgroup mounts the result has no paths. Raises
+    CgroupError where the path is a hierarchy's root, or this process' own cgroup. Source: runtime-spec,
+    config-linux.md, Cgroups Path; runc's mapping for its file-system driver.
+    """
+    hierarchies = _read("/proc/self/mountinfo")
+    wanted = cgroups_path or f"/{DEFAULT_PARENT}/{container_id}"
+    if "\0" in wanted:
+        raise CgroupError(wanted, "a path cannot hold a NUL byte", errno=22)
+    inner = posixpath.normpath("/" + wanted.lstrip("/"))
+    if inner == "/":
+        raise CgroupError(
+            wanted, "this is no cgroup of the container's own", errno=22, hint="name one, as in /group/name"
+        )
+    paths: dict[str, str] = {}
+    if wanted.startswith("/"):
+        paths = {controller: _join(mount.point, inner) for controller, mount in hierarchies.mounts.items()}
+    else:
+        own = own_cgroups()
+        for controller, mount in hierarchies.mounts.items():
+            beside = _below(mount.root, own.get(controller, "/"))
+            if controller == "":
+                # runc puts the hybrid one below the mount's root, whatever the runtime's own cgroup there is
+                beside = posixpath.dirname(beside) if hierarchies.mode is Mode.V2 else "/"
+            paths[controller] = _join(_join(mount.point, beside), inner)
+    return CgroupV2(paths) if hierarchies.mode is Mode.V2 else CgroupV1(paths)
+
+
+def from_paths(paths: Mapping[str, str]) -> Cgroup:
+    """The cgroup that a state file tells of, as `Cgroup.paths` has them. Looks at nothing."""
+    return CgroupV2(paths) if list(paths) == [""] else CgroupV1(paths)
+
+
+def from_inodes(inodes: Mapping[str, int]) -> Cgroup:
+    """The cgroup of those directories that are still the ones recorded: path to st_ino, `ANY` for whichever it is.
+
+    Left out are `UNKNOWN` ones, directories that became others, what lies outside of cgroup mounts, and directories
+    with others of the mapping below them (those hold further containers, perhaps).
+    """
+    hierarchies = _read("/proc/self/mountinfo")
+    paths: dict[str, str] = {}
+    for path in hierarchies.owned(inodes):
+        for controller, mount in hierarchies.mounts.items():
+            if path.startswith(mount.point + "/"):
+                paths.setdefault(controller, path)
+    return from_paths(paths)
+
+
+def _read(path: str) -> Hierarchies:
+    try:
+        return read_hierarchies()
+    except OSError as error:
+        raise failure(path, "cannot be read", error) from error
+
+
+def _join(point: str, inner: str) -> str:
+    return point if inner == "/" else point.rstrip("/") + inner
+
+
+def _below(root: str, cgroup: str) -> str:
+    """Where a cgroup is below a mount's point whose root is `root`: the two differ in containers without namespace."""
+    if root == "/":
+        return cgroup
+    if cgroup == root or cgroup.startswith(root + "/"):
+        return cgroup[len(root) :] or "/"
+    return "/"

@@ -1,0 +1,201 @@
+"""cgroup v1: one directory in each hierarchy, and on hybrid hosts one more, on v2, that has no controllers.
+
+Source: Documentation/admin-guide/cgroup-v1 of Linux: cgroups.rst, freezer-subsystem.rst, cpusets.rst, devices.rst.
+"""
+
+from __future__ import annotations
+
+import errno
+import os
+import time
+
+from libcontainer_py.cgroups.base import FREEZE_TIMEOUT, KILL_TIMEOUT, Cgroup, failure
+from libcontainer_py.cgroups.tree import read, write
+from libcontainer_py.errors import CgroupError
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Sequence
+
+    from libcontainer_py.cgroups.devices import DeviceRule
+
+_GONE = (errno.ENOENT, errno.ENODEV)
+
+
+class CgroupV1(Cgroup):
+    """A cgroup of v1, or of a hybrid host."""
+
+    __slots__ = ()
+
+    # as with runc: they limit nothing, and a host without systemd's hierarchy may still run containers
+    optional = frozenset({"name=systemd", ""})
+
+    def _prepare(self, path: str) -> None:
+        cpuset = self._paths.get("cpuset")
+        if cpuset is not None and (cpuset == path or cpuset.startswith(path + "/")):
+            _fill_cpuset(path)
+
+    def set_devices(self, rules: Iterable[DeviceRule]) -> None:
+        from libcontainer_py.cgroups import devices  # noqa: PLC0415  (status does not need it)
+
+        path = self._paths.get("devices")
+        if path is None:
+            raise CgroupError(
+                "devices",
+                "this hierarchy is not mounted",
+                errno=errno.ENOENT,
+                hint="a container needs it for its safety",
+            )
+        try:
+            orders = devices.orders(read(path + "/devices.list"), rules)
+        except ValueError as error:
+            raise CgroupError(
+                path, str(error), errno=errno.EINVAL, hint="put the rule that allows more first"
+            ) from error
+        except OSError as error:
+            raise failure(path, "its device rules cannot be read", error) from error
+        for file, text in orders:
+            try:
+                write(f"{path}/{file}", text)
+            except OSError as error:
+                if error.errno == errno.EPERM and devices.in_user_namespace():
+                    return  # the kernel takes no rules there, and no device can be made there either
+                hint = "the cgroup above does not allow this device" if error.errno == errno.EPERM else ""
+                raise failure(f"{path}/{file}", f"{text!r} was refused", error, hint=hint) from error
+
+    def attach_descriptors(self) -> list[int]:
+        """The `tasks` file of each hierarchy, write-only.
+
+        `tasks` and not cgroup.procs: the first write to that one after idle time waits 11 ms for an RCU grace period.
+        """
+        opened: list[int] = []
+        unified = self._paths.get("")
+        path = ""
+        try:
+            for path in self.directories:
+                if path != unified:
+                    opened.append(os.open(path + "/tasks", os.O_WRONLY | os.O_CLOEXEC))
+        except OSError as error:
+            for descriptor in opened:
+                os.close(descriptor)
+            raise failure(path + "/tasks", "cannot be opened", error) from error
+        return opened
+
+    def clone_descriptor(self) -> int | None:
+        path = self._paths.get("")
+        if path is None:
+            return None
+        try:
+            return os.open(path, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+        except FileNotFoundError:
+            return None  # runc names it in its state, and ignores it where it could not be made
+        except OSError as error:
+            raise failure(path, "cannot be opened", error) from error
+
+    # -- freezer --------------------------------------------------------------------------------------------------
+
+    def freeze(self, *, timeout: float = FREEZE_TIMEOUT) -> None:
+        path = self._freezer()
+        try:
+            if _freeze(path, time.monotonic() + timeout):
+                return
+            write(path + "/freezer.state", "THAWED")
+        except OSError as error:
+            raise failure(path, "cannot be frozen", error) from error
+        raise CgroupError(
+            path,
+            f"its processes do not stand still after {timeout:g} s",
+            errno=errno.ETIMEDOUT,
+            hint="one of them may hang in the kernel (state D in ps)",
+        )
+
+    def thaw(self) -> None:
+        path = self._freezer()
+        try:
+            write(path + "/freezer.state", "THAWED")
+        except OSError as error:
+            raise failure(path, "cannot be thawed", error) from error
+
+    def frozen(self) -> bool:
+        path = self._paths.get("freezer")
+        if path is None:
+            return False
+        try:
+            # not freezer.state: it says FREEZING for as long as one process hangs, and FROZEN also for a frozen parent
+            return read(path + "/freezer.self_freezing") == "1\n"
+        except OSError as error:
+            if error.errno in _GONE:
+                return False
+            raise failure(path, "its state cannot be read", error) from error
+
+    def _frozen_in(self, controllers: Iterable[str]) -> bool:
+        return "freezer" in controllers and self.frozen()
+
+    def _freezer(self) -> str:
+        path = self._paths.get("freezer")
+        if path is None:
+            raise CgroupError("freezer", "this hierarchy is not mounted", errno=errno.ENOENT)
+        return path
+
+    # -- kill -----------------------------------------------------------------------------------------------------
+
+    def kill(self, deadline: float | None = None) -> None:
+        from libcontainer_py.cgroups import killing  # noqa: PLC0415  (loads signal, which status does not need)
+
+        if deadline is None:
+            deadline = time.monotonic() + KILL_TIMEOUT
+        freezer, unified = self._paths.get("freezer"), self._paths.get("")
+        if unified is not None:
+            killing.kill_at_once(unified)
+        # a container that could write to the hierarchies may have left some of them: so all are looked at
+        killing.kill_all(
+            self._main_directories(),
+            deadline,
+            freeze=(lambda: _try_freeze(freezer)) if freezer else None,
+            thaw=(lambda: _try_thaw(freezer)) if freezer else None,
+        )
+
+    def _main_directories(self) -> Sequence[str]:
+        first = self._paths.get("freezer") or self._paths.get("devices")
+        return list(dict.fromkeys([first, *self.directories])) if first else self.directories
+
+
+def _freeze(path: str, deadline: float) -> bool:
+    """Order FROZEN until it is so; each write makes the kernel catch processes that were forked meanwhile."""
+    pause = 0.0
+    while True:
+        write(path + "/freezer.state", "FROZEN")
+        if read(path + "/freezer.state") == "FROZEN\n":
+            return True
+        if time.monotonic() >= deadline:
+            return False
+        # v1 tells nobody when all stand still
+        time.sleep(pause)
+        pause = min(pause * 2 + 0.00001, 0.01)
+
+
+def _try_freeze(path: str) -> None:
+    try:
+        _freeze(path, time.monotonic() + 0.1)
+    except OSError:
+        pass  # killing goes on without: it only has to be repeated more often
+
+
+def _try_thaw(path: str) -> None:
+    try:
+        write(path + "/freezer.state", "THAWED")
+    except OSError:
+        pass  # it is gone, or it was never frozen
+
+
+def _fill_cpuset(path: str) -> None:
+    """Give a cpuset its parent's processors and memory nodes: without them no process can be attached (ENOSPC)."""
+    parent = os.path.dirname(path)
+    for file in ("cpuset.cpus", "cpuset.mems"):
+        if read(f"{path}/{file}").strip():
+            continue
+        inherited = read(f"{parent}/{file}").strip()
+        if not inherited:  # whoever made the parent did not fill it; the hierarchy's root is never empty
+            _fill_cpuset(parent)
+            inherited = read(f"{parent}/{file}").strip()
+        write(f"{path}/{file}", inherited)
