@@ -1,1 +1,1 @@
-"""The tests. A package, so that no other package of that name on the path is taken for it: `from tests.leaks import ...`."""
+"""The tests. A package, so that `from tests.leaks import ...` finds no other package of that name on the path."""

@@ -60,7 +60,7 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
             item.add_marker(directory)
 
 
-# -- nothing is left behind ---------------------------------------------------------------------------------------------
+# -- nothing is left behind -------------------------------------------------------------------------------------------
 
 
 @pytest.fixture(scope="session", autouse=True)
@@ -93,7 +93,7 @@ def nothing_is_left(request: pytest.FixtureRequest) -> Iterator[None]:
         pytest.fail("the test left behind:\n  " + "\n  ".join(leaked), pytrace=False)
 
 
-# -- what a test needs ---------------------------------------------------------------------------------------------------
+# -- what a test needs ------------------------------------------------------------------------------------------------
 
 
 @pytest.fixture
@@ -120,7 +120,7 @@ def peer() -> Callable[[str], str]:
     return find
 
 
-# -- in CI nothing is skipped without anybody knowing --------------------------------------------------------------------
+# -- in CI nothing is skipped without anybody knowing -----------------------------------------------------------------
 
 strays: list[str] = []
 

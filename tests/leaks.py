@@ -1,9 +1,9 @@
 """What a test may leave behind on the machine, and how it is found.
 
 A `Snapshot` says what is there: processes, mounts, cgroup directories, state directories, descriptors of this process.
-Two of them, before and after, tell what leaked. Other programs and other runs of the tests go on beside us, so a `Ledger`
-tells what is ours: what descends from this process or carries its mark, and what it or a program that it ran has named.
-With `strict` (in CI, where nobody else is) everything new counts.
+Two of them, before and after, tell what leaked. Other programs and other runs of the tests go on beside us, so a
+`Ledger` tells what is ours: what descends from this process or carries its mark, and what it or a program that it ran
+has named. With `strict` (in CI, where nobody else is) everything new counts.
 """
 
 from __future__ import annotations
@@ -58,7 +58,9 @@ class Ledger:
         else:
             return
         if isinstance(words, (list, tuple)):
-            self.names.update(os.path.basename(os.fsdecode(w)) for w in words if isinstance(w, (str, bytes, os.PathLike)))
+            self.names.update(
+                os.path.basename(os.fsdecode(w)) for w in words if isinstance(w, (str, bytes, os.PathLike))
+            )
 
     def owns(self, path: str) -> bool:
         """Whether a path outside of our temporary directory is ours."""
@@ -135,7 +137,7 @@ class Ledger:
         ]
 
     def _owns_mount(self, text: str) -> bool:
-        return bool(self.folder and self.folder in text) or self.owns(text.split(" (")[0])
+        return bool(self.folder and self.folder in text) or self.owns(text.partition(" (")[0])
 
 
 def state_roots() -> list[str]:
@@ -177,7 +179,9 @@ def _descriptors() -> Iterator[tuple[tuple[int, str], str]]:
             yield (int(name), target), f"{name} -> {target}"
 
 
-def _new(before: Mapping[object, str] | Mapping[str, str], after: Mapping[object, str] | Mapping[str, str]) -> list[str]:
+def _new(
+    before: Mapping[object, str] | Mapping[str, str], after: Mapping[object, str] | Mapping[str, str]
+) -> list[str]:
     return [text for key, text in after.items() if key not in before]
 
 

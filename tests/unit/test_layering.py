@@ -124,7 +124,7 @@ IMPORTS = [found for module, path in MODULES.items() for found in imports_in(mod
 def wrong(imports: list[Import]) -> list[str]:
     """What breaks the table."""
     return [
-        f"{one.module} (line {one.line}) imports {one.target}: the room {mine} may import {MAY_IMPORT[mine] or 'nothing'}"
+        f"{one.module}:{one.line} imports {one.target}: the room {mine} may import {MAY_IMPORT[mine] or 'nothing'}"
         for one in imports
         if one.ours and (mine := room_of(one.module)) is not None
         for theirs in [room_of(one.target)]

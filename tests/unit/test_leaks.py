@@ -51,7 +51,8 @@ def test_the_fork_server_may_stay_between_tests_with_its_sockets_alone(ledger: L
     with subprocess.Popen([*SLEEP, "I-AM-THE-SERVER"], stdin=subprocess.PIPE) as server:
         pipe = [text for text in ledger.leaked(before, grace=0, servers=True) if "pipe:" in text]
         others = [text for text in ledger.leaked(before, grace=0, servers=True) if "pipe:" not in text]
-        assert pipe and not others
+        assert pipe
+        assert not others
         assert any(f"pid {server.pid} " in text for text in ledger.leaked(before, grace=0, servers=False))
 
 

@@ -1,6 +1,6 @@
 """The public names and their signatures, compared with a snapshot: what is public does not change by accident.
 
-The snapshot (public-names.txt) reads like a stub file. It is made from the source, so that it is the same on every Python.
+The snapshot (public-names.txt) reads like a stub file. It is made from the source, so it is the same on every Python.
 After a change that is meant: `UPDATE_SNAPSHOTS=1 pytest tests/unit/test_public_names.py`, then read the difference.
 """
 
@@ -55,7 +55,8 @@ def definition(value: object, name: str) -> tuple[ast.stmt, str] | None:
     if not (inspect.isclass(value) or inspect.isfunction(value)):
         return None
     source = sys.modules[value.__module__].__file__
-    assert source is not None and Path(source).is_relative_to(CHECKOUT), f"{name} is not ours"
+    assert source is not None
+    assert Path(source).is_relative_to(CHECKOUT), f"{name} is not ours"
     for node in ast.parse(Path(source).read_text(encoding="utf-8")).body:
         if value.__name__ in names_of(node):
             return node, value.__module__
@@ -63,7 +64,14 @@ def definition(value: object, name: str) -> tuple[ast.stmt, str] | None:
 
 
 def is_public(name: str) -> bool:
-    return not name.startswith("_") or name in {"__init__", "__enter__", "__exit__", "__aenter__", "__aexit__", "__iter__"}
+    return not name.startswith("_") or name in {
+        "__init__",
+        "__enter__",
+        "__exit__",
+        "__aenter__",
+        "__aexit__",
+        "__iter__",
+    }
 
 
 def describe(node: ast.stmt) -> list[str]:

@@ -1,0 +1,138 @@
+"""What a type checker must infer from the public names. Checked by mypy and pyright, never run."""
+
+from __future__ import annotations
+
+import subprocess
+from collections.abc import Mapping
+from pathlib import Path
+
+from typing_extensions import assert_type
+
+import libcontainer_py
+from libcontainer_py import (
+    DEVNULL,
+    Backend,
+    BrokenStateWarning,
+    ConfigError,
+    Container,
+    ContainerError,
+    ContainerNotFound,
+    ContainerTimeout,
+    ExitStatus,
+    Factory,
+    IllegalOperation,
+    LinuxBackend,
+    MemoryBackend,
+    Operation,
+    Problem,
+    ProgramNotFound,
+    Result,
+    Spec,
+    StartError,
+    State,
+    StateError,
+    Status,
+    Swept,
+    run,
+)
+from libcontainer_py.lifecycle import LEGAL, Facts, is_legal, status_of, to_mermaid
+
+assert_type(libcontainer_py.__version__, str)
+
+
+def factories(spec: Spec, backend: Backend) -> None:
+    assert_type(Factory(), Factory)
+    Factory("/run/x")
+    Factory(Path("/run/x"))
+    Factory(backend=backend)
+    Factory(backend=LinuxBackend("/run/x"))
+    Factory(backend=MemoryBackend())
+    factory = Factory()
+    assert_type(factory.create("c1", "/bundle"), Container)
+    assert_type(factory.create("c1", Path("/bundle"), stdin=DEVNULL, stdout=1, stderr=None), Container)
+    assert_type(factory.create("c1", spec, stdout=subprocess.DEVNULL), Container)
+    with open("/dev/null", "wb") as file:
+        factory.create("c1", "/bundle", stdout=file)
+    assert_type(factory.load("c1"), Container)
+    assert_type(factory.ids(), list[str])
+    assert_type(factory.list(), list[Container])
+    factory.list(on_error=lambda error: assert_type(error, StateError))
+    assert_type(factory.delete("c1", force=True), None)
+    assert_type(factory.sweep(), list[Swept])
+    for swept in factory.sweep():
+        assert_type(swept.removed, bool)
+
+
+def containers(container: Container) -> None:
+    assert_type(container.id, str)
+    assert_type(container.directory, str)
+    assert_type(container.bundle, str)
+    assert_type(container.created, str)
+    assert_type(container.annotations, Mapping[str, str])
+    assert_type(container.status, Status)
+    assert_type(container.init_pid, int | None)
+    assert_type(container.state(), State)
+    assert_type(container.state().to_json(), str)
+    assert_type(container.exec(timeout=1.5), None)
+    assert_type(container.start(), None)
+    assert_type(container.pause(), None)
+    assert_type(container.resume(), None)
+    assert_type(container.signal(15), None)
+    assert_type(container.kill(), None)
+    assert_type(container.wait(), ExitStatus)
+    assert_type(container.wait(10), ExitStatus)
+    assert_type(container.wait(timeout=0.5).returncode, int | None)
+    assert_type(container.wait().exit_code, int | None)
+    assert_type(container.wait().signal, int | None)
+    assert_type(container.wait().known, bool)
+    assert_type(container.delete(force=True), None)
+    assert_type(container.explain(), str)
+    assert_type(container.close(), None)
+    with container as same:
+        assert_type(same, Container)
+
+
+def commands() -> None:
+    result = run(["echo", "hello"])
+    assert_type(result, Result)
+    assert_type(result.returncode, int)
+    assert_type(result.stdout, bytes | None)
+    assert_type(result.check_returncode(), None)
+
+
+def failures(container: Container) -> None:
+    try:
+        container.start()
+    except IllegalOperation as error:
+        assert_type(error.operation, Operation)
+        assert_type(error.status, Status)
+        assert_type(error.container_id, str)
+        assert_type(error.hint, str)
+    except ProgramNotFound as error:
+        # also a StartError and a FileNotFoundError: whoever expects either catches it
+        start: StartError = error
+        missing: FileNotFoundError = error
+        print(start, missing)
+    except ConfigError as error:
+        assert_type(error.problems, tuple[Problem, ...])
+        assert_type(error.problems[0].path, str)
+    except ContainerTimeout as error:
+        assert_type(error.released, bool)
+        timeout: TimeoutError = error
+        print(timeout)
+    except ContainerNotFound as error:
+        lookup: LookupError = error
+        print(lookup)
+    except ContainerError as error:
+        assert_type(error.message, str)
+    warning: UserWarning = BrokenStateWarning("x")
+    print(warning)
+
+
+def life() -> None:
+    assert_type(status_of(Facts(init_alive=True, frozen=False, fifo_present=False)), Status)
+    assert_type(LEGAL[Status.CREATED], frozenset[Operation])
+    assert_type(is_legal(Operation.START, Status.CREATED), bool)
+    assert_type(to_mermaid(), str)
+    word: str = Status.RUNNING
+    print(word)
