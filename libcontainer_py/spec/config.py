@@ -11,12 +11,15 @@ from typing import Any
 
 import attrs
 
-from libcontainer_py.spec.codec import ALWAYS, REQUIRED, Node, mapping, sequence
-from libcontainer_py.spec.linux import IDMapping, Linux  # noqa: F401 # the codec looks up IDMapping here
+from libcontainer_py.errors import ConfigError
+from libcontainer_py.spec.codec import ALWAYS, REQUIRED, Node, decode, nodes, numbers, strings, texts
+from libcontainer_py.spec.linux import IDMapping, Linux
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
+
+    from typing_extensions import Self
 
     from libcontainer_py.spec.codec import Int32, Int64, Json, Uint32, Uint64
 
@@ -45,9 +48,9 @@ class Mount(Node):
     destination: str
     type: str | None = None
     source: str | None = None
-    options: tuple[str, ...] = attrs.field(default=(), converter=sequence)
-    uid_mappings: tuple[IDMapping, ...] = attrs.field(default=(), converter=sequence)
-    gid_mappings: tuple[IDMapping, ...] = attrs.field(default=(), converter=sequence)
+    options: tuple[str, ...] = attrs.field(default=(), converter=strings)
+    uid_mappings: tuple[IDMapping, ...] = attrs.field(default=(), converter=nodes)
+    gid_mappings: tuple[IDMapping, ...] = attrs.field(default=(), converter=nodes)
 
 
 @attrs.frozen(kw_only=True)
@@ -65,18 +68,18 @@ class User(Node):
     uid: Uint32 = attrs.field(default=0, metadata=ALWAYS)
     gid: Uint32 = attrs.field(default=0, metadata=ALWAYS)
     umask: Uint32 | None = None
-    additional_gids: tuple[Uint32, ...] = attrs.field(default=(), converter=sequence)
+    additional_gids: tuple[Uint32, ...] = attrs.field(default=(), converter=numbers)
 
 
 @attrs.frozen(kw_only=True)
 class Capabilities(Node):
     """The five sets of capabilities(7), by name (`CAP_KILL`). Names that this kernel does not know are kept."""
 
-    bounding: tuple[str, ...] = attrs.field(default=(), converter=sequence)
-    effective: tuple[str, ...] = attrs.field(default=(), converter=sequence)
-    inheritable: tuple[str, ...] = attrs.field(default=(), converter=sequence)
-    permitted: tuple[str, ...] = attrs.field(default=(), converter=sequence)
-    ambient: tuple[str, ...] = attrs.field(default=(), converter=sequence)
+    bounding: tuple[str, ...] = attrs.field(default=(), converter=strings)
+    effective: tuple[str, ...] = attrs.field(default=(), converter=strings)
+    inheritable: tuple[str, ...] = attrs.field(default=(), converter=strings)
+    permitted: tuple[str, ...] = attrs.field(default=(), converter=strings)
+    ambient: tuple[str, ...] = attrs.field(default=(), converter=strings)
 
 
 @attrs.frozen(kw_only=True)
@@ -95,7 +98,7 @@ class Scheduler(Node):
     policy: str
     nice: Int32 = 0
     priority: Int32 = 0
-    flags: tuple[str, ...] = attrs.field(default=(), converter=sequence)
+    flags: tuple[str, ...] = attrs.field(default=(), converter=strings)
     runtime: Uint64 = 0
     deadline: Uint64 = 0
     period: Uint64 = 0
@@ -124,11 +127,11 @@ class Process(Node):
     terminal: bool = False
     console_size: ConsoleSize | None = None
     user: User = attrs.field(factory=User, metadata=ALWAYS)
-    args: tuple[str, ...] = attrs.field(default=(), converter=sequence)
-    env: tuple[str, ...] = attrs.field(default=(), converter=sequence, repr=_names_alone)
+    args: tuple[str, ...] = attrs.field(default=(), converter=strings)
+    env: tuple[str, ...] = attrs.field(default=(), converter=strings, repr=_names_alone)
     cwd: str = attrs.field(default="/", metadata=REQUIRED)
     capabilities: Capabilities | None = None
-    rlimits: tuple[Rlimit, ...] = attrs.field(default=(), converter=sequence)
+    rlimits: tuple[Rlimit, ...] = attrs.field(default=(), converter=nodes)
     no_new_privileges: bool = False
     apparmor_profile: str | None = None
     oom_score_adj: Int64 | None = None
@@ -143,8 +146,8 @@ class Hook(Node):
     """A program to run at some moment. `args` include argv[0]; `timeout` in seconds, None: no limit."""
 
     path: str
-    args: tuple[str, ...] = attrs.field(default=(), converter=sequence)
-    env: tuple[str, ...] = attrs.field(default=(), converter=sequence, repr=_names_alone)
+    args: tuple[str, ...] = attrs.field(default=(), converter=strings)
+    env: tuple[str, ...] = attrs.field(default=(), converter=strings, repr=_names_alone)
     timeout: Int64 | None = None
 
 
@@ -152,12 +155,12 @@ class Hook(Node):
 class Hooks(Node):
     """The hooks of each moment, in the order in which they come. Source: config.md, POSIX-platform Hooks."""
 
-    prestart: tuple[Hook, ...] = attrs.field(default=(), converter=sequence)
-    create_runtime: tuple[Hook, ...] = attrs.field(default=(), converter=sequence)
-    create_container: tuple[Hook, ...] = attrs.field(default=(), converter=sequence)
-    start_container: tuple[Hook, ...] = attrs.field(default=(), converter=sequence)
-    poststart: tuple[Hook, ...] = attrs.field(default=(), converter=sequence)
-    poststop: tuple[Hook, ...] = attrs.field(default=(), converter=sequence)
+    prestart: tuple[Hook, ...] = attrs.field(default=(), converter=nodes)
+    create_runtime: tuple[Hook, ...] = attrs.field(default=(), converter=nodes)
+    create_container: tuple[Hook, ...] = attrs.field(default=(), converter=nodes)
+    start_container: tuple[Hook, ...] = attrs.field(default=(), converter=nodes)
+    poststart: tuple[Hook, ...] = attrs.field(default=(), converter=nodes)
+    poststop: tuple[Hook, ...] = attrs.field(default=(), converter=nodes)
 
 
 @attrs.frozen(kw_only=True)
@@ -173,9 +176,9 @@ class Spec(Node):
     root: Root | None = None
     hostname: str | None = None
     domainname: str | None = None
-    mounts: tuple[Mount, ...] = attrs.field(default=(), converter=sequence)
+    mounts: tuple[Mount, ...] = attrs.field(default=(), converter=nodes)
     hooks: Hooks | None = None
-    annotations: Mapping[str, str] = attrs.field(factory=dict, converter=mapping, hash=False)
+    annotations: Mapping[str, str] = attrs.field(factory=dict[str, str], converter=texts, hash=False)
     linux: Linux | None = None
     windows: Json | None = attrs.field(default=None, hash=False)
     solaris: Json | None = attrs.field(default=None, hash=False)
@@ -184,15 +187,29 @@ class Spec(Node):
     freebsd: Json | None = attrs.field(default=None, hash=False)
 
     @classmethod
+    def from_dict(cls, document: Mapping[str, Any], *, source: str = "") -> Self:
+        """Decode a parsed document. Raises ConfigError with everything that is wrong with it.
+
+        Where something cannot be decoded, the rules on the values that can be are asked too, so that one error tells
+        all; otherwise `validate.check` is the caller's next step.
+        """
+        spec, problems = decode(cls, document)
+        if problems:
+            from libcontainer_py.spec import validate  # noqa: PLC0415  (it knows these classes, so it comes after them)
+
+            raise ConfigError([*problems, *validate.beside(problems, spec)], source=source)
+        return spec
+
+    @classmethod
     def default(cls, args: Iterable[str] = ("sh",)) -> Spec:
         """What `runc spec` writes, without a terminal: see `defaults.default`."""
-        from libcontainer_py.spec import defaults  # it builds these classes, so it comes after them
+        from libcontainer_py.spec import defaults  # noqa: PLC0415  (it builds these classes, so it comes after them)
 
         return defaults.default(args)
 
     @classmethod
     def minimal(cls, args: Iterable[str]) -> Spec:
         """The least that can run a program in a container: see `defaults.minimal`."""
-        from libcontainer_py.spec import defaults  # it builds these classes, so it comes after them
+        from libcontainer_py.spec import defaults  # noqa: PLC0415  (it builds these classes, so it comes after them)
 
         return defaults.minimal(args)

@@ -1,12 +1,12 @@
 """Configurations to start from. `Spec.default` and `Spec.minimal` call these.
 
-Source of `default`: what `runc spec` writes since runc 1.2 (no ambient capabilities), with five namespaces; runc adds the
-cgroup namespace on hosts that have cgroup v2 alone.
+Source of `default`: what `runc spec` of runc 1.5 writes, with five namespaces; runc adds the cgroup namespace on hosts
+that have cgroup v2 alone.
 """
 
 from __future__ import annotations
 
-from libcontainer_py.spec.codec import sequence
+from libcontainer_py.spec.codec import strings
 from libcontainer_py.spec.config import Capabilities, Mount, Process, Rlimit, Root, Spec
 from libcontainer_py.spec.linux import DeviceRule, Linux, Namespace, Resources
 
@@ -49,7 +49,12 @@ MOUNTS = (
         source="devpts",
         options=("nosuid", "noexec", "newinstance", "ptmxmode=0666", "mode=0620", "gid=5"),
     ),
-    Mount(destination="/dev/shm", type="tmpfs", source="shm", options=(*_SAFE, "mode=1777", "size=65536k")),
+    Mount(
+        destination="/dev/shm",  # noqa: S108  (inside the container)
+        type="tmpfs",
+        source="shm",
+        options=(*_SAFE, "mode=1777", "size=65536k"),
+    ),
     Mount(destination="/dev/mqueue", type="mqueue", source="mqueue", options=_SAFE),
     Mount(destination="/sys", type="sysfs", source="sysfs", options=(*_SAFE, "ro")),
     Mount(destination="/sys/fs/cgroup", type="cgroup", source="cgroup", options=(*_SAFE, "relatime", "ro")),
@@ -60,7 +65,7 @@ def default(args: Iterable[str] = ("sh",)) -> Spec:
     """What `runc spec` writes, but without a terminal: `args` in the bundle's `rootfs`, read-only, as root."""
     return Spec(
         process=Process(
-            args=sequence(args),
+            args=strings(args),
             env=(PATH, "TERM=xterm"),
             capabilities=Capabilities(bounding=CAPABILITIES, effective=CAPABILITIES, permitted=CAPABILITIES),
             rlimits=(Rlimit(type="RLIMIT_NOFILE", hard=1024, soft=1024),),
@@ -81,7 +86,7 @@ def default(args: Iterable[str] = ("sh",)) -> Spec:
 def minimal(args: Iterable[str]) -> Spec:
     """The least that runs `args` in the bundle's `rootfs`: own mounts and pids, /proc and /dev, no capabilities."""
     return Spec(
-        process=Process(args=sequence(args), env=(PATH,), no_new_privileges=True),
+        process=Process(args=strings(args), env=(PATH,), no_new_privileges=True),
         root=Root(path="rootfs"),
         mounts=(_PROC, _DEV),
         linux=Linux(namespaces=(Namespace(type="mount"), Namespace(type="pid"))),

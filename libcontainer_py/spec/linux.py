@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import attrs
 
-from libcontainer_py.spec.codec import ALWAYS, Node, mapping, sequence
+from libcontainer_py.spec.codec import ALWAYS, Node, named_nodes, nodes, strings, texts
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -30,7 +30,7 @@ class Namespace(Node):
 
 @attrs.frozen(kw_only=True)
 class IDMapping(Node):
-    """`size` ids from `container_id` on are those from `host_id` on. Source: config-linux.md, User namespace mappings."""
+    """`size` ids from `container_id` on are those from `host_id` on. Source: config-linux.md, User namespaces."""
 
     container_id: Uint32 = attrs.field(metadata={"json": "containerID"})
     host_id: Uint32 = attrs.field(metadata={"json": "hostID"})
@@ -144,14 +144,14 @@ class BlockIO(Node):
 
     weight: Uint16 | None = None
     leaf_weight: Uint16 | None = None
-    weight_device: tuple[WeightDevice, ...] = attrs.field(default=(), converter=sequence)
-    throttle_read_bps_device: tuple[ThrottleDevice, ...] = attrs.field(default=(), converter=sequence)
-    throttle_write_bps_device: tuple[ThrottleDevice, ...] = attrs.field(default=(), converter=sequence)
+    weight_device: tuple[WeightDevice, ...] = attrs.field(default=(), converter=nodes)
+    throttle_read_bps_device: tuple[ThrottleDevice, ...] = attrs.field(default=(), converter=nodes)
+    throttle_write_bps_device: tuple[ThrottleDevice, ...] = attrs.field(default=(), converter=nodes)
     throttle_read_iops_device: tuple[ThrottleDevice, ...] = attrs.field(
-        default=(), converter=sequence, metadata={"json": "throttleReadIOPSDevice"}
+        default=(), converter=nodes, metadata={"json": "throttleReadIOPSDevice"}
     )
     throttle_write_iops_device: tuple[ThrottleDevice, ...] = attrs.field(
-        default=(), converter=sequence, metadata={"json": "throttleWriteIOPSDevice"}
+        default=(), converter=nodes, metadata={"json": "throttleWriteIOPSDevice"}
     )
 
 
@@ -176,7 +176,7 @@ class Network(Node):
     """The class and the priorities of network traffic (cgroup v1)."""
 
     class_id: Uint32 | None = attrs.field(default=None, metadata={"json": "classID"})
-    priorities: tuple[InterfacePriority, ...] = attrs.field(default=(), converter=sequence)
+    priorities: tuple[InterfacePriority, ...] = attrs.field(default=(), converter=nodes)
 
 
 @attrs.frozen(kw_only=True)
@@ -191,15 +191,15 @@ class Rdma(Node):
 class Resources(Node):
     """What the container's control group is to be set to. Source: config-linux.md, Control groups."""
 
-    devices: tuple[DeviceRule, ...] = attrs.field(default=(), converter=sequence)
+    devices: tuple[DeviceRule, ...] = attrs.field(default=(), converter=nodes)
     memory: Memory | None = None
     cpu: CPU | None = None
     pids: Pids | None = None
     block_io: BlockIO | None = attrs.field(default=None, metadata={"json": "blockIO"})
-    hugepage_limits: tuple[HugepageLimit, ...] = attrs.field(default=(), converter=sequence)
+    hugepage_limits: tuple[HugepageLimit, ...] = attrs.field(default=(), converter=nodes)
     network: Network | None = None
-    rdma: Mapping[str, Rdma] = attrs.field(factory=dict, converter=mapping, hash=False)
-    unified: Mapping[str, str] = attrs.field(factory=dict, converter=mapping, hash=False)
+    rdma: Mapping[str, Rdma] = attrs.field(factory=dict[str, Rdma], converter=named_nodes, hash=False)
+    unified: Mapping[str, str] = attrs.field(factory=dict[str, str], converter=texts, hash=False)
     """Files of cgroup v2 and what to write into them."""
 
 
@@ -217,10 +217,10 @@ class SyscallArg(Node):
 class Syscall(Node):
     """What to do (`action`) when one of these system calls is made with such arguments."""
 
-    names: tuple[str, ...] = attrs.field(converter=sequence)
+    names: tuple[str, ...] = attrs.field(converter=strings)
     action: str
     errno_ret: Uint32 | None = None
-    args: tuple[SyscallArg, ...] = attrs.field(default=(), converter=sequence)
+    args: tuple[SyscallArg, ...] = attrs.field(default=(), converter=nodes)
 
 
 @attrs.frozen(kw_only=True)
@@ -229,11 +229,11 @@ class Seccomp(Node):
 
     default_action: str
     default_errno_ret: Uint32 | None = None
-    architectures: tuple[str, ...] = attrs.field(default=(), converter=sequence)
-    flags: tuple[str, ...] = attrs.field(default=(), converter=sequence)
+    architectures: tuple[str, ...] = attrs.field(default=(), converter=strings)
+    flags: tuple[str, ...] = attrs.field(default=(), converter=strings)
     listener_path: str | None = None
     listener_metadata: str | None = None
-    syscalls: tuple[Syscall, ...] = attrs.field(default=(), converter=sequence)
+    syscalls: tuple[Syscall, ...] = attrs.field(default=(), converter=nodes)
 
 
 @attrs.frozen(kw_only=True)
@@ -241,7 +241,7 @@ class IntelRdt(Node):
     """Cache and memory bandwidth by resctrl. Source: config-linux.md, IntelRdt."""
 
     clos_id: str | None = attrs.field(default=None, metadata={"json": "closID"})
-    schemata: tuple[str, ...] = attrs.field(default=(), converter=sequence)
+    schemata: tuple[str, ...] = attrs.field(default=(), converter=strings)
     l3_cache_schema: str | None = None
     mem_bw_schema: str | None = None
     enable_monitoring: bool = False
@@ -253,7 +253,7 @@ class MemoryPolicy(Node):
 
     mode: str
     nodes: str | None = None
-    flags: tuple[str, ...] = attrs.field(default=(), converter=sequence)
+    flags: tuple[str, ...] = attrs.field(default=(), converter=strings)
 
 
 @attrs.frozen(kw_only=True)
@@ -261,28 +261,30 @@ class Personality(Node):
     """The execution domain: LINUX or LINUX32. Source: personality(2)."""
 
     domain: str
-    flags: tuple[str, ...] = attrs.field(default=(), converter=sequence)
+    flags: tuple[str, ...] = attrs.field(default=(), converter=strings)
 
 
 @attrs.frozen(kw_only=True)
 class Linux(Node):
     """Everything that only Linux has."""
 
-    uid_mappings: tuple[IDMapping, ...] = attrs.field(default=(), converter=sequence)
-    gid_mappings: tuple[IDMapping, ...] = attrs.field(default=(), converter=sequence)
-    sysctl: Mapping[str, str] = attrs.field(factory=dict, converter=mapping, hash=False)
+    uid_mappings: tuple[IDMapping, ...] = attrs.field(default=(), converter=nodes)
+    gid_mappings: tuple[IDMapping, ...] = attrs.field(default=(), converter=nodes)
+    sysctl: Mapping[str, str] = attrs.field(factory=dict[str, str], converter=texts, hash=False)
     resources: Resources | None = None
     cgroups_path: str | None = None
     """Absolute: below the cgroup mount point; relative: below a place of the runtime's choice."""
-    namespaces: tuple[Namespace, ...] = attrs.field(default=(), converter=sequence)
-    devices: tuple[Device, ...] = attrs.field(default=(), converter=sequence)
-    net_devices: Mapping[str, NetDevice] = attrs.field(factory=dict, converter=mapping, hash=False)
+    namespaces: tuple[Namespace, ...] = attrs.field(default=(), converter=nodes)
+    devices: tuple[Device, ...] = attrs.field(default=(), converter=nodes)
+    net_devices: Mapping[str, NetDevice] = attrs.field(factory=dict[str, NetDevice], converter=named_nodes, hash=False)
     seccomp: Seccomp | None = None
     rootfs_propagation: str | None = None
-    masked_paths: tuple[str, ...] = attrs.field(default=(), converter=sequence)
-    readonly_paths: tuple[str, ...] = attrs.field(default=(), converter=sequence)
+    masked_paths: tuple[str, ...] = attrs.field(default=(), converter=strings)
+    readonly_paths: tuple[str, ...] = attrs.field(default=(), converter=strings)
     mount_label: str | None = None
     intel_rdt: IntelRdt | None = None
     memory_policy: MemoryPolicy | None = None
     personality: Personality | None = None
-    time_offsets: Mapping[str, TimeOffset] = attrs.field(factory=dict, converter=mapping, hash=False)
+    time_offsets: Mapping[str, TimeOffset] = attrs.field(
+        factory=dict[str, TimeOffset], converter=named_nodes, hash=False
+    )

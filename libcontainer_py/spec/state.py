@@ -8,7 +8,7 @@ from __future__ import annotations
 import attrs
 
 from libcontainer_py.lifecycle import Status
-from libcontainer_py.spec.codec import ALWAYS, REQUIRED, Node, mapping
+from libcontainer_py.spec.codec import ALWAYS, REQUIRED, Node, texts
 from libcontainer_py.spec.config import VERSION
 
 TYPE_CHECKING = False
@@ -24,7 +24,7 @@ class State(Node):
 
     oci_version: str = attrs.field(default=VERSION, metadata=REQUIRED)
     id: str
-    status: Status
+    status: Status = attrs.field(converter=Status)
     pid: Int64 = attrs.field(default=0, metadata=ALWAYS)
     bundle: str
-    annotations: Mapping[str, str] = attrs.field(factory=dict, converter=mapping, hash=False)
+    annotations: Mapping[str, str] = attrs.field(factory=dict[str, str], converter=texts, hash=False)

@@ -35,9 +35,7 @@ RLIMITS = frozenset(
 )
 """Source: getrlimit(2)."""
 
-PROPAGATIONS = frozenset(
-    {"shared", "slave", "private", "unbindable", "rshared", "rslave", "rprivate", "runbindable"}
-)
+PROPAGATIONS = frozenset({"shared", "slave", "private", "unbindable", "rshared", "rslave", "rprivate", "runbindable"})
 """The specification's four, and the recursive forms that runc takes too."""
 
 HOOKS = ("prestart", "create_runtime", "create_container", "start_container", "poststart", "poststop")
@@ -58,6 +56,19 @@ def check(spec: Spec, *, source: str = "") -> None:
 def problems(spec: Spec) -> list[Problem]:
     """Everything that is wrong with `spec`. Wrong Python types come alone: the other rules would stumble over them."""
     return codec.inspect(spec) or [*of_values(spec), *between(spec)]
+
+
+def beside(known: Sequence[Problem], spec: Spec) -> list[Problem]:
+    """Problems of the values of a `spec` that has `known` problems of decoding: without those that follow from them."""
+
+    def follows(path: str) -> bool:
+        return any(_within(path, problem.path) or _within(problem.path, path) for problem in known)
+
+    return [problem for problem in of_values(spec) if not follows(problem.path)]
+
+
+def _within(path: str, other: str) -> bool:
+    return not other or path == other or (path.startswith(other) and path[len(other)] in ".[")
 
 
 def of_values(spec: Spec) -> Iterator[Problem]:
@@ -99,7 +110,7 @@ def between(spec: Spec) -> Iterator[Problem]:
             yield Problem(path, "is required for a new user namespace")
 
 
-# The rules, section by section -----------------------------------------------------------------------------------------
+# The rules, section by section ---------------------------------------------------------------------------------------
 
 
 def _version(spec: Spec) -> Iterator[Problem]:
@@ -152,6 +163,7 @@ def _user(user: User) -> Iterator[Problem]:
 
 
 def _mounts(spec: Spec) -> Iterator[Problem]:
+    # config.md tolerates relative destinations, as deprecated; we do not.
     for index, mount in enumerate(spec.mounts):
         yield from _absolute(f"mounts[{index}].destination", mount.destination)
 
@@ -255,7 +267,7 @@ def _environment(path: str, env: Iterable[str]) -> Iterator[Problem]:
             yield Problem(f"{path}[{index}]", "has no name", hint="NAME=value")
 
 
-# What comes later ------------------------------------------------------------------------------------------------------
+# What comes later ----------------------------------------------------------------------------------------------------
 
 _LATER = "not supported yet"
 
@@ -292,7 +304,7 @@ def unsupported(spec: Spec) -> list[Problem]:
     found = [Problem(name, "is for another system, not for Linux") for name in FOREIGN if getattr(spec, name)]
     if spec.process and spec.process.terminal:
         hint = "terminals come later; set it to false"
-        found.append(Problem("process.terminal", _LATER, True, hint))
+        found.append(Problem("process.terminal", _LATER, value=True, hint=hint))
     found += [Problem(path, _LATER) for row in UNSUPPORTED if (path := _set_path(spec, row))]
     for index, mount in enumerate(spec.mounts):
         for name in ("uid", "gid"):
@@ -317,13 +329,11 @@ def unsupported(spec: Spec) -> list[Problem]:
 
 def _set_path(spec: Spec, row: str) -> str:
     """The JSON path of a row of UNSUPPORTED where it is set to something; else ""."""
-    node: codec.Node | None = spec
+    value: object = spec
     path: list[str] = []
-    *sections, last = row.split(".")
-    for section in sections:
-        path.append(codec.json_name(node, section))
-        node = getattr(node, section)
-        if node is None:
+    for name in row.split("."):
+        if not isinstance(value, codec.Node):
             return ""
-    path.append(codec.json_name(node, last))
-    return "" if codec.is_empty(getattr(node, last)) else ".".join(path)
+        path.append(codec.json_name(value, name))
+        value = getattr(value, name)
+    return "" if codec.is_empty(value) else ".".join(path)
