@@ -14,7 +14,7 @@ What is called from outside of the room raises CgroupError. `base`, `v1` and `v2
 
 from __future__ import annotations
 
-import posixpath
+import errno
 
 from libcontainer_py.cgroups.base import ANY, DEFAULT_PARENT, UNKNOWN, Cgroup, failure
 from libcontainer_py.cgroups.hierarchies import Hierarchies, Mode, own_cgroups, read_hierarchies
@@ -31,7 +31,7 @@ __all__ = ["ANY", "UNKNOWN", "Cgroup", "Mode", "detect", "for_container", "from_
 
 def detect() -> Mode:
     """Which cgroups this process sees. Reads /proc/self/mountinfo each time, 40 us, because mounts may change."""
-    return _read("/proc/self/mountinfo").mode
+    return _hierarchies().mode
 
 
 def for_container(cgroups_path: str | None, container_id: str) -> Cgroup:
@@ -43,26 +43,15 @@ def for_container(cgroups_path: str | None, container_id: str) -> Cgroup:
     CgroupError where the path is a hierarchy's root, or this process' own cgroup. Source: runtime-spec,
     config-linux.md, Cgroups Path; runc's mapping for its file-system driver.
     """
-    hierarchies = _read("/proc/self/mountinfo")
     wanted = cgroups_path or f"/{DEFAULT_PARENT}/{container_id}"
-    if "\0" in wanted:
-        raise CgroupError(wanted, "a path cannot hold a NUL byte", errno=22)
-    inner = posixpath.normpath("/" + wanted.lstrip("/"))
-    if inner == "/":
-        raise CgroupError(
-            wanted, "this is no cgroup of the container's own", errno=22, hint="name one, as in /group/name"
-        )
-    paths: dict[str, str] = {}
-    if wanted.startswith("/"):
-        paths = {controller: _join(mount.point, inner) for controller, mount in hierarchies.mounts.items()}
-    else:
-        own = own_cgroups()
-        for controller, mount in hierarchies.mounts.items():
-            beside = _below(mount.root, own.get(controller, "/"))
-            if controller == "":
-                # runc puts the hybrid one below the mount's root, whatever the runtime's own cgroup there is
-                beside = posixpath.dirname(beside) if hierarchies.mode is Mode.V2 else "/"
-            paths[controller] = _join(_join(mount.point, beside), inner)
+    hierarchies = _hierarchies()
+    try:
+        own = {} if wanted.startswith("/") else own_cgroups()
+        paths = hierarchies.directories(wanted, own)
+    except ValueError as error:
+        raise CgroupError(wanted, str(error), errno=errno.EINVAL, hint="name one, as in /group/name") from error
+    except OSError as error:
+        raise failure("/proc/self/cgroup", "cannot be read", error) from error
     return CgroupV2(paths) if hierarchies.mode is Mode.V2 else CgroupV1(paths)
 
 
@@ -77,30 +66,18 @@ def from_inodes(inodes: Mapping[str, int]) -> Cgroup:
     Left out are `UNKNOWN` ones, directories that became others, what lies outside of cgroup mounts, and directories
     with others of the mapping below them (those hold further containers, perhaps).
     """
-    hierarchies = _read("/proc/self/mountinfo")
+    hierarchies = _hierarchies()
+    places = [(controller, mount.point + "/") for controller, mount in hierarchies.mounts.items()]
     paths: dict[str, str] = {}
     for path in hierarchies.owned(inodes):
-        for controller, mount in hierarchies.mounts.items():
-            if path.startswith(mount.point + "/"):
+        for controller, place in places:
+            if path.startswith(place):
                 paths.setdefault(controller, path)
     return from_paths(paths)
 
 
-def _read(path: str) -> Hierarchies:
+def _hierarchies() -> Hierarchies:
     try:
         return read_hierarchies()
     except OSError as error:
-        raise failure(path, "cannot be read", error) from error
-
-
-def _join(point: str, inner: str) -> str:
-    return point if inner == "/" else point.rstrip("/") + inner
-
-
-def _below(root: str, cgroup: str) -> str:
-    """Where a cgroup is below a mount's point whose root is `root`: the two differ in containers without namespace."""
-    if root == "/":
-        return cgroup
-    if cgroup == root or cgroup.startswith(root + "/"):
-        return cgroup[len(root) :] or "/"
-    return "/"
+        raise failure("/proc/self/mountinfo", "cannot be read", error) from error

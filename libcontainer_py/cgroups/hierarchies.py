@@ -7,13 +7,14 @@ from __future__ import annotations
 
 import enum
 import os
+import posixpath
 from typing import NamedTuple
 
 from libcontainer_py.cgroups.tree import read
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Iterable, Mapping
 
 UNKNOWN = 0
 """As st_ino: it was to be made, but nobody wrote down whether it was."""
@@ -59,6 +60,26 @@ class Hierarchies(NamedTuple):
     points: frozenset[str]
     """All mount points, which no rmdir may touch."""
 
+    def directories(self, wanted: str, own: Mapping[str, str]) -> dict[str, str]:
+        """Where the cgroup of that `linux.cgroupsPath` is in each hierarchy.
+
+        Absolute: below each mount. Relative: below the runtime's own cgroup, which `own` tells by controller. Raises
+        ValueError where that would be a hierarchy's root or the runtime's own cgroup.
+        """
+        inner = posixpath.normpath("/" + wanted.lstrip("/"))
+        if "\0" in wanted or inner == "/":
+            raise ValueError("this names no cgroup of the container's own")
+        paths: dict[str, str] = {}
+        for controller, mount in self.mounts.items():
+            start = "/"
+            # as runc: the hybrid one is below the mount's root, whatever the runtime's own cgroup there is
+            if not wanted.startswith("/") and (controller or self.mode is Mode.V2):
+                start = _below(mount.root, own.get(controller, "/"))
+                if self.mode is Mode.V2:
+                    start = posixpath.dirname(start)  # a cgroup with processes passes no controllers down
+            paths[controller] = _join(_join(mount.point, start), inner)
+        return paths
+
     def owned(self, inodes: Mapping[str, int]) -> list[str]:
         """Those of `inodes` that are still the recorded directory, without those that have others of it below them."""
         parents = _with_others_below(inodes)
@@ -93,46 +114,66 @@ def _with_others_below(paths: Mapping[str, int]) -> set[str]:
     return above.intersection(paths)
 
 
-def read_hierarchies() -> Hierarchies:
-    """Read /proc/self/mountinfo. Mounts that others cover are left out; of several of one hierarchy the first counts.
+class _Mounted(NamedTuple):
+    """A line of mountinfo about a cgroup mount; `controllers` is empty for v2."""
 
-    Those under /sys/fs/cgroup go before others, because there everybody looks for them.
-    """
-    v1: dict[str, Mount] = {}
-    v2: dict[str, Mount] = {}
-    devices: set[int] = set()
-    points: set[str] = set()
-    for line in read("/proc/self/mountinfo").splitlines():
+    device: int
+    mount: Mount
+    controllers: frozenset[str]
+    is_v2: bool
+
+
+def read_hierarchies() -> Hierarchies:
+    """Read /proc/self/mountinfo; mounts that others cover are left out."""
+    visible: list[_Mounted] = []
+    for mounted in parse_mountinfo(read("/proc/self/mountinfo")):
+        try:
+            if os.stat(mounted.mount.point).st_dev == mounted.device:
+                visible.append(mounted)
+        except OSError:
+            continue  # covered, or not ours to see
+    return arrange(visible)
+
+
+def parse_mountinfo(text: str) -> list[_Mounted]:
+    """The cgroup mounts of a /proc/PID/mountinfo."""
+    found: list[_Mounted] = []
+    for line in text.splitlines():
         if " - cgroup" not in line:
             continue
         before, _, after = line.partition(" - ")
-        fields = before.split(" ")
+        _, _, device, root, point = before.split(" ", 5)[:5]
         kind, _, options = after.split(" ", 2)
-        point = _unescape(fields[4])
-        try:
-            device = os.stat(point).st_dev
-        except OSError:  # covered, or not ours to see
-            continue
-        major, _, minor = fields[2].partition(":")
-        if device != os.makedev(int(major), int(minor)):
-            continue
-        devices.add(device)
-        points.add(point)
-        mount = Mount(point, _unescape(fields[3]))
-        if kind == "cgroup2":
-            v2.setdefault(point, mount)
-        else:
-            for controller in V1_CONTROLLERS.intersection(options.split(",")):
-                known = v1.get(controller)
-                if known is None or (_is_usual(point) and not _is_usual(known.point)):
-                    v1[controller] = mount
+        major, _, minor = device.partition(":")
+        controllers = V1_CONTROLLERS.intersection(options.split(",")) if kind == "cgroup" else frozenset[str]()
+        mount = Mount(_unescape(point), _unescape(root))
+        found.append(_Mounted(os.makedev(int(major), int(minor)), mount, controllers, kind == "cgroup2"))
+    return found
+
+
+def arrange(mounted: Iterable[_Mounted]) -> Hierarchies:
+    """Tell the mode, and one mount for each controller: of several one below /sys/fs/cgroup, else the first."""
+    v1: dict[str, Mount] = {}
+    v2: dict[str, Mount] = {}
+    every = list(mounted)
+    for one in every:
+        if one.is_v2:
+            v2.setdefault(one.mount.point, one.mount)
+        for controller in one.controllers:
+            known = v1.get(controller)
+            if known is None or (_is_usual(one.mount) and not _is_usual(known)):
+                v1[controller] = one.mount
+    # in one order, so that what is made, and told in state.json, is the same each time
+    mounts = dict(sorted(v1.items()))
     if _UNIFIED in v2 or (v2 and not v1):
         mode, mounts = Mode.V2, {"": v2.get(_UNIFIED) or next(iter(v2.values()))}
     elif v1 and _HYBRID in v2:
-        mode, mounts = Mode.HYBRID, {**v1, "": v2[_HYBRID]}
+        mode, mounts = Mode.HYBRID, {**mounts, "": v2[_HYBRID]}
     else:
-        mode, mounts = (Mode.V1 if v1 else Mode.NONE), v1
-    return Hierarchies(mode, mounts, frozenset(devices), frozenset(points))
+        mode = Mode.V1 if v1 else Mode.NONE
+    return Hierarchies(
+        mode, mounts, frozenset(one.device for one in every), frozenset(one.mount.point for one in every)
+    )
 
 
 def own_cgroups() -> dict[str, str]:
@@ -144,8 +185,21 @@ def own_cgroups() -> dict[str, str]:
     return own
 
 
-def _is_usual(point: str) -> bool:
-    return point.startswith(_UNIFIED + "/")
+def _is_usual(mount: Mount) -> bool:
+    return mount.point.startswith(_UNIFIED + "/")
+
+
+def _join(point: str, inner: str) -> str:
+    return point if inner == "/" else point.rstrip("/") + inner
+
+
+def _below(root: str, cgroup: str) -> str:
+    """Where a cgroup is below a mount's point whose root is `root`: the two differ in containers without namespace."""
+    if root == "/":
+        return cgroup
+    if cgroup == root or cgroup.startswith(root + "/"):
+        return cgroup[len(root) :] or "/"
+    return "/"
 
 
 def _unescape(field: str) -> str:
