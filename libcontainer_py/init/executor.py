@@ -27,6 +27,7 @@ class Executor:
         self.control = _socket.socket(fileno=descriptors.pop("control"))
         self.filesystem = Filesystem()
         self.program = ""
+        self.home = ""
         self.fifo = -1
         self.state = b""
         self.limits: "tuple[tuple[int, int, int], ...]" = ()
@@ -62,10 +63,14 @@ class Executor:
 
     # -- before the file system -----------------------------------------------------------------------------------
 
-    def do_join_cgroups(self, count: int) -> None:
+    def do_limits_of_host(self, limits: "tuple[tuple[int, int, int], ...]") -> None:
+        """The host's limits as they are now: the fork server has those of its start."""
+        identity.lower_limits(limits)
+
+    def do_join_cgroups(self) -> None:
         """Enter v1 cgroups through their `tasks` files: no stall, unlike cgroup.procs, since we are one thread."""
-        for number in range(count):
-            descriptor = self.descriptors.pop(f"cgroup{number}")
+        for name in [name for name in self.descriptors if name.startswith("cgroup")]:
+            descriptor = self.descriptors.pop(name)
             os.write(descriptor, b"0")
             os.close(descriptor)
 
@@ -143,7 +148,7 @@ class Executor:
     def do_cgroups_v1(
         self,
         destination: str,
-        flags: int,
+        flags: "tuple[int, int]",
         hierarchies: "tuple[tuple[str, str, str], ...]",
         links: "tuple[tuple[str, str], ...]",
     ) -> None:
@@ -213,6 +218,10 @@ class Executor:
     def do_cwd(self, path: str) -> None:
         identity.change_directory(path)
 
+    def do_home(self, uid: int) -> None:
+        """HOME of a program that was given none: that of the container's /etc/passwd, as runc does."""
+        self.home = identity.home_of(uid)
+
     def do_program(self, name: str, search: str) -> None:
         self.program = identity.find_program(name, search)
 
@@ -240,7 +249,10 @@ class Executor:
     def do_execute(self, arguments: "tuple[str, ...]", environment: "tuple[str, ...]") -> None:
         identity.lower_limits(self.limits)
         signals.reset()
-        os.execve(self.program, arguments, _variables(environment))
+        variables = _variables(environment)
+        if self.home:
+            variables.setdefault("HOME", self.home)
+        os.execve(self.program, arguments, variables)
 
     def do_reap(self, arguments: "tuple[str, ...]", environment: "tuple[str, ...]") -> None:
         """Stay as pid 1, with the program as our child, and report how it ended."""
@@ -274,17 +286,17 @@ def _text(error: BaseException) -> str:
 
 
 def start(
-    steps: "tuple[tuple[str, tuple[object, ...]], ...]", descriptors: "dict[str, int]", mapped: "int | None"
+    steps: "tuple[tuple[str, tuple[object, ...]], ...]", descriptors: "dict[str, int]", mapped: int
 ) -> None:
     """Begin as a fresh child of the fork server: wait until the ids are mapped, then run. Never returns."""
     try:
         signals.while_waiting()
         libc.set_name(messages.WAITING_NAME.encode())
-        _close_others({*descriptors.values(), *(() if mapped is None else (mapped,))})
-        if mapped is not None:
-            if os.read(mapped, 1) != b"1":
-                os._exit(1)
-            os.close(mapped)
+        _close_others({*descriptors.values(), mapped})
+        if os.read(mapped, 1) != b"1":
+            os._exit(1)
+        os.close(mapped)
+        os.umask(0)
         executor = Executor(descriptors)
     except BaseException as error:
         report = messages.pack_report("begin", (getattr(error, "errno", 0) or 0), _text(error))

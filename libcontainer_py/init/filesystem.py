@@ -32,7 +32,7 @@ from libcontainer_py.kernel.constants import (
     RESOLVE_NO_SYMLINKS,
 )
 
-_ENOENT = 2
+_ENOENT, _EINVAL = 2, 22
 _NULL = os.makedev(1, 3)
 
 
@@ -86,10 +86,9 @@ class Filesystem:
         """Make the root file system a mount of its own, so that it can be pivoted to."""
         if path == "/":
             raise OSError(16, "the host's own root cannot be pivoted to; mount it below another directory", path)
+        _make_private(path)
         libc.mount(path, path, None, MS_BIND | MS_REC)
         self._reopen(path)
-        # the mount above must not be shared, or pivot_root refuses (EINVAL) and mounts would leak out
-        libc.mount_setattr(self.root, "", AT_EMPTY_PATH | AT_RECURSIVE, propagation=MS_PRIVATE)
 
     def _reopen(self, path: str) -> None:
         if self.root >= 0:
@@ -179,22 +178,25 @@ class Filesystem:
     def cgroups_v1(
         self,
         destination: str,
-        flags: int,
+        flags: "tuple[int, int]",
         hierarchies: "tuple[tuple[str, str, str], ...]",
         links: "tuple[tuple[str, str], ...]",
     ) -> None:
-        """A tmpfs with one cgroup mount a hierarchy: (directory, mount data, directory to bind instead, or "")."""
+        """A tmpfs with one cgroup mount a hierarchy: (directory, mount data, directory to bind instead, or "").
+
+        `flags` are MS_* and, for binds, MOUNT_ATTR_*.
+        """
         safe = MS_NOSUID | MS_NODEV | MS_NOEXEC
         self.mount("tmpfs", destination, "tmpfs", safe, "mode=755", ())
         for name, data, source in hierarchies:
             below = f"{destination}/{name}"
             if source:
-                self.bind(source, below, False, (flags & MS_RDONLY, 0), ())
+                self.bind(source, below, False, (flags[1], 0), ())
             else:
-                self.mount("cgroup", below, "cgroup", flags, data, ())
+                self.mount("cgroup", below, "cgroup", flags[0], data, ())
         for target, name in links:
             self.link(target, f"{destination}/{name}")
-        if flags & MS_RDONLY:
+        if flags[0] & MS_RDONLY:
             self.attributes(destination, MOUNT_ATTR_RDONLY)
 
     # -- devices, links, masks ------------------------------------------------------------------------------------
@@ -281,3 +283,16 @@ class Filesystem:
                 os.close(tree)
         finally:
             os.close(target)
+
+
+def _make_private(path: str) -> None:
+    """Make the mount that holds `path` private: pivot_root refuses below a shared one, and mounts would leak out."""
+    while True:
+        try:
+            libc.mount(None, path, None, MS_PRIVATE)
+        except OSError as error:
+            if error.errno != _EINVAL or path == "/":
+                raise
+            path = os.path.dirname(path)  # no mount point: EINVAL. Source: mount(2)
+        else:
+            return

@@ -7,7 +7,8 @@ import stat
 from libcontainer_py.kernel import capability, libc
 from libcontainer_py.kernel.constants import PR_SET_KEEPCAPS, PR_SET_NO_NEW_PRIVS
 
-_ENOENT, _EACCES, _ENOTDIR = 2, 13, 20
+_ENOENT, _EACCES = 2, 13
+_MOST_PASSWD = 1 << 20
 
 
 def raise_limits(limits: "tuple[tuple[int, int, int], ...]") -> None:
@@ -64,6 +65,23 @@ def change_directory(path: str) -> None:
     os.chdir(path)
     if not os.getcwd().startswith("/"):
         raise OSError(_ENOENT, "the working directory is outside of the container", path)
+
+
+def home_of(uid: int) -> str:
+    """The home directory of a user in the container's /etc/passwd, or "/"."""
+    try:
+        descriptor = os.open("/etc/passwd", os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK)
+    except OSError:
+        return "/"
+    try:
+        text = os.read(descriptor, _MOST_PASSWD) if stat.S_ISREG(os.fstat(descriptor).st_mode) else b""
+    finally:
+        os.close(descriptor)
+    for line in text.decode("utf-8", "surrogateescape").split("\n"):
+        fields = line.split(":")
+        if len(fields) > 5 and fields[2] == str(uid) and fields[5].startswith("/"):
+            return fields[5]
+    return "/"
 
 
 def find_program(name: str, search: str) -> str:

@@ -1,6 +1,7 @@
 """The fork server's loop: a request comes in, an init goes out.
 
-A request is one message: marshal of (flags, names of the descriptors that came along, user namespace maps, steps). The
+A request is one message: marshal of (flags, names of the descriptors that came along, maps, steps), where maps is None or
+(uid_map, gid_map, whether setgroups is to be denied first). The
 answer is the pid with a pidfd, or a report. The init is made with CLONE_PARENT: it is the host's child, not ours.
 """
 
@@ -13,10 +14,6 @@ import _socket
 from libcontainer_py.init import executor, messages
 from libcontainer_py.kernel import libc, namespace
 from libcontainer_py.kernel.constants import CLONE_NEWUSER, CLONE_PARENT, PR_SET_DUMPABLE
-
-TYPE_CHECKING = False
-if TYPE_CHECKING:
-    Maps = tuple[str, str, bool] | None  # uid_map, gid_map, whether setgroups is to be denied first
 
 _MOST_DESCRIPTORS = 253  # SCM_MAX_FD
 
@@ -49,48 +46,47 @@ def _receive(channel: "_socket.socket") -> "tuple[bytes, list[int]]":
 
 
 def _answer(channel: "_socket.socket", data: bytes, received: "list[int]") -> None:
+    flags, names, maps, steps = marshal.loads(data)
+    descriptors = dict(zip(names, received, strict=True))
+    pidfd = mapped = -1
     try:
-        flags, names, maps, steps = marshal.loads(data)
-        descriptors = dict(zip(names, received, strict=True))
-        pid, pidfd = _make(flags, descriptors, maps, steps)
+        pid, pidfd, mapped = _make(flags, descriptors, steps)
+        if maps is not None:
+            _map_ids(pid, maps)
+        os.write(mapped, b"1")
+        answer = messages.MADE + pid.to_bytes(4, "little")
     except OSError as error:
-        channel.send(messages.REFUSED + messages.pack_report("clone3", error.errno or 0, error.strerror or ""))
-    else:
-        right = (_socket.SOL_SOCKET, _socket.SCM_RIGHTS, pidfd.to_bytes(4, sys.byteorder))
-        channel.sendmsg([messages.MADE + pid.to_bytes(4, "little")], [right])
-        os.close(pidfd)
-    finally:
-        for descriptor in received:
+        subject = f"{error.filename}: " if error.filename else ""
+        report = messages.pack_report("clone3", error.errno or 0, subject + (error.strerror or ""))
+        answer = messages.REFUSED + report  # a child that waits for its maps reads the end of the pipe, and ends
+    for descriptor in [*received, mapped]:
+        if descriptor >= 0:
             os.close(descriptor)
+    rights = [(_socket.SOL_SOCKET, _socket.SCM_RIGHTS, pidfd.to_bytes(4, sys.byteorder))] if pidfd >= 0 else []
+    channel.sendmsg([answer], rights)
+    if pidfd >= 0:
+        os.close(pidfd)
 
 
 def _make(
-    flags: int,
-    descriptors: "dict[str, int]",
-    maps: "Maps",
-    steps: "tuple[tuple[str, tuple[object, ...]], ...]",
-) -> "tuple[int, int]":
+    flags: int, descriptors: "dict[str, int]", steps: "tuple[tuple[str, tuple[object, ...]], ...]"
+) -> "tuple[int, int, int]":
+    """Make an init: its pid, its pidfd, and the end of a pipe into which a byte lets it begin."""
     cgroup = descriptors.pop("cgroup", None)
-    ready, go = os.pipe() if flags & CLONE_NEWUSER else (None, -1)
-    if ready is not None:
+    ready, go = os.pipe()
+    if flags & CLONE_NEWUSER:
         libc.prctl(PR_SET_DUMPABLE, 1)  # or the child's /proc/PID/uid_map would be root's
     try:
         pid, pidfd = namespace.clone3(flags | CLONE_PARENT, cgroup)
         if pid == 0:
             executor.start(steps, descriptors, ready)
-        if maps is not None:
-            try:
-                _map_ids(pid, maps)
-                os.write(go, b"1")
-            except OSError:
-                os.close(pidfd)
-                raise  # the child reads the end of the pipe, and ends
-        return pid, pidfd
+    except BaseException:
+        os.close(go)
+        raise
     finally:
-        if ready is not None:
-            libc.prctl(PR_SET_DUMPABLE, 0)
-            os.close(ready)
-            os.close(go)
+        libc.prctl(PR_SET_DUMPABLE, 0)
+        os.close(ready)
+    return pid, pidfd, go
 
 
 def _map_ids(pid: int, maps: "tuple[str, str, bool]") -> None:

@@ -62,6 +62,14 @@ def pidfd_open(pid: int, start: int) -> "int | None":
     return None
 
 
+def pidfd_of_child(pid: int) -> "int | None":
+    """A pidfd of a child that nobody has reaped yet; None where the host's SIGCHLD is ignored and it is gone."""
+    try:
+        return os.pidfd_open(pid)
+    except ProcessLookupError:
+        return None
+
+
 def has_ended(pidfd: int, timeout: "float | None" = 0) -> bool:
     """Whether the process ended within `timeout` seconds (None: wait for it).
 

@@ -1,0 +1,188 @@
+"""An init that is being born, as the host sees it: what it says over its control socket."""
+
+from __future__ import annotations
+
+import json
+import os
+import time
+
+import _socket
+from libcontainer_py.backends import launcher
+from libcontainer_py.errors import CreateError, HookError, ProgramNotFound
+from libcontainer_py.init import messages
+from libcontainer_py.record import Init, Record
+from libcontainer_py.state import runc, runc_config
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from libcontainer_py.backends.preparation import LinuxPreparation
+    from libcontainer_py.plan import Step
+    from libcontainer_py.record import Intent
+
+_DEVNULL = -3
+_STREAMS = (("stdin", 0), ("stdout", 1), ("stderr", 2))
+_BEGIN = 0xFFFF
+_HINTS = {
+    ("mount", 1): "is /proc or /sys masked here, as in a container? A user namespace may not show more than we see",
+    ("limits", 1): "raising a hard limit takes CAP_SYS_RESOURCE",
+    ("mount", 22): "the kernel refused an option of this mount",
+}
+
+
+class LinuxBirth:
+    """The creator's end of a new init."""
+
+    def __init__(self, preparation: LinuxPreparation, python: str | None) -> None:
+        self._preparation = preparation
+        self._steps = preparation.plan.steps
+        ours, theirs = _socket.socketpair(_socket.AF_UNIX, _socket.SOCK_SEQPACKET | _socket.SOCK_CLOEXEC)
+        self._control: _socket.socket | None = ours
+        opened: list[int] = []
+        try:
+            descriptors = self._descriptors(theirs.fileno(), opened)
+            plan = preparation.plan
+            self._child = launcher.launch(python, plan.flags, plan.maps, plan.wire(), descriptors)
+        except BaseException:
+            ours.close()
+            raise
+        finally:
+            theirs.close()
+            for descriptor in opened:
+                os.close(descriptor)
+
+    def _descriptors(self, control: int, opened: list[int]) -> dict[str, int]:
+        """What init gets, by name; `opened` are those to close afterwards."""
+        preparation = self._preparation
+        request = preparation.request
+        descriptors = {"control": control}
+
+        def add(name: str, descriptor: int) -> None:
+            opened.append(descriptor)
+            descriptors[name] = descriptor
+
+        add("fifo", os.open(os.path.join(preparation.directory, "exec.fifo"), os.O_PATH | os.O_NOFOLLOW | os.O_CLOEXEC))
+        for (name, number), given in zip(_STREAMS, (request.stdin, request.stdout, request.stderr), strict=True):
+            wanted = number if given is None else given
+            if wanted == _DEVNULL or (given is None and not _is_open(wanted)):
+                add(name, os.open("/dev/null", (os.O_RDONLY if number == 0 else os.O_WRONLY) | os.O_CLOEXEC))
+            else:
+                descriptors[name] = wanted
+        if preparation.cgroup is not None:
+            directory = preparation.cgroup.clone_descriptor()
+            if directory is not None:
+                add("cgroup", directory)
+            for index, descriptor in enumerate(preparation.cgroup.attach_descriptors()):
+                add(f"cgroup{index}", descriptor)
+        return descriptors
+
+    @property
+    def init(self) -> Init:
+        """The new process."""
+        return Init(self._child.pid, self._child.start)
+
+    def until_mounted(self) -> None:
+        """Wait until init stands before its hooks, where there are any."""
+        if any(step.name == "await_hooks" for step in self._steps):
+            self._expect(messages.MOUNTED)
+
+    def go_on(self, state: str) -> None:
+        """Let it run its createContainer hooks."""
+        if any(step.name == "await_hooks" for step in self._steps):
+            self._send(messages.GO_ON + state.encode())
+
+    def until_ready(self) -> None:
+        """Wait until only the fifo is left."""
+        self._expect(messages.READY)
+
+    def let_go(self) -> None:
+        """state.json is saved: init may go to the fifo."""
+        self._send(messages.SAVED)
+        if self._preparation.request.reaper:
+            self._child.control = self._control
+        elif self._control is not None:
+            self._control.close()
+        self._control = None
+
+    def abandon(self) -> None:
+        """Close our end; init ends by itself then, if nobody kills it before."""
+        if self._control is not None:
+            self._control.close()
+            self._control = None
+
+    def record(self, intent: Intent) -> Record:
+        """What state.json is to say."""
+        preparation = self._preparation
+        cgroup = preparation.cgroup
+        document = runc_config.document(
+            container_id=preparation.request.container_id,
+            init=self.init,
+            created=_now(),
+            spec_dict=preparation.spec.to_dict(),
+            bundle=preparation.bundle,
+            rootfs=preparation.rootfs,
+            cgroup_paths={} if cgroup is None else cgroup.paths,
+            cgroup_inodes=intent.cgroups,
+            rootless=os.geteuid() != 0,
+            cgroup_config_path=_config_path(preparation),
+        )
+        return runc.decode(json.dumps(document), preparation.directory)
+
+    def _send(self, data: bytes) -> None:
+        if self._control is None:
+            raise AssertionError("nothing is said after let_go")
+        try:
+            self._control.send(data)
+        except OSError:
+            self._expect(b"")  # raises what init died of
+
+    def _expect(self, word: bytes) -> None:
+        if self._control is None:
+            raise AssertionError("nothing is heard after let_go")
+        data = self._control.recv(messages.LARGEST)
+        if word and data == word:
+            return
+        if data.startswith(messages.FAILED) and len(data) > 3:  # noqa: PLR2004  (word and place)
+            report = messages.unpack_report(data[3:])
+            if report is not None:
+                self._fail(int.from_bytes(data[1:3], "little"), *report)
+        container_id = self._preparation.request.container_id
+        raise CreateError("init died before it was ready", container_id=container_id, step="init")
+
+    def _fail(self, at: int, name: str, errno: int, text: str) -> None:
+        container_id = self._preparation.request.container_id
+        if name == "create_hooks":
+            raise HookError("createContainer", -1, "", text)
+        if name == "program" and errno:
+            raise ProgramNotFound(text, container_id=container_id, step=name, errno=errno)
+        if at == _BEGIN or at >= len(self._steps):
+            raise CreateError(f"init: {text}", container_id=container_id, step=name, errno=errno)
+        step: Step = self._steps[at]
+        raise CreateError(
+            f"{step} ({step.why}): {text}",
+            container_id=container_id,
+            step=name,
+            subject=step.subject,
+            errno=errno,
+            hint=_HINTS.get((name, errno), ""),
+        )
+
+
+def _config_path(preparation: LinuxPreparation) -> str:
+    """The cgroup as the configuration names it, which is what runc keeps in config.cgroups.path."""
+    linux = preparation.spec.linux
+    wanted = linux.cgroups_path if linux is not None else None
+    return wanted or f"/libcontainer_py/{preparation.request.container_id}"
+
+
+def _is_open(descriptor: int) -> bool:
+    try:
+        os.fstat(descriptor)
+    except OSError:
+        return False
+    return True
+
+
+def _now() -> str:
+    nanoseconds = time.time_ns()
+    moment = time.gmtime(nanoseconds // 1_000_000_000)
+    return time.strftime("%Y-%m-%dT%H:%M:%S", moment) + f".{nanoseconds % 1_000_000_000:09d}Z"

@@ -1,0 +1,348 @@
+"""Talks to the fork server: starts it on first use, hands it plans, and keeps the children that come back.
+
+One server a process, for each set of credentials and namespaces that the calling thread may have; it lives as long as
+this process, or until `shutdown()`. A process that was forked has none of its parent's. This, and the table of children,
+is the only state that the library keeps globally: the kernel tells a child's exit status once, and every handle in the
+process shall learn it.
+"""
+
+from __future__ import annotations
+
+import marshal
+import os
+import sys
+import threading
+
+import _socket
+from libcontainer_py.errors import CreateError, LauncherError, UnsupportedPlatform
+from libcontainer_py.init import messages
+from libcontainer_py.kernel import process
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+    from typing import TypeAlias
+
+    Steps: TypeAlias = tuple[tuple[str, tuple[object, ...]], ...]
+    View: TypeAlias = tuple[object, ...]
+
+_NAMESPACES = ("mnt", "user", "pid", "net", "ipc", "uts", "cgroup", "time")
+_MOST_SERVERS = 4
+_HELLO_TIMEOUT = 30.0
+_BYE_TIMEOUT = 5.0
+
+
+class Child:
+    """A process of ours: made by the fork server with us as its parent. Its exit status is asked for once."""
+
+    __slots__ = ("_guard", "control", "pid", "pidfd", "returncode", "start")
+
+    def __init__(self, pid: int, pidfd: int, start: int) -> None:
+        self.pid = pid
+        self.pidfd = pidfd
+        self.start = start
+        self.returncode: int | None = None
+        self.control: _socket.socket | None = None
+        """Where a reaper says how its command ended; it ends with 128 + n itself."""
+        self._guard = threading.Lock()
+
+    def reap(self) -> int | None:
+        """The returncode of a child that ended; None where somebody else took it (a host that ignores SIGCHLD)."""
+        with self._guard:
+            if self.pidfd >= 0:
+                try:
+                    found = os.waitid(os.P_PIDFD, self.pidfd, os.WEXITED)
+                except ChildProcessError:
+                    found = None
+                if found is not None:
+                    self.returncode = found.si_status if found.si_code == os.CLD_EXITED else -found.si_status
+                os.close(self.pidfd)
+                self.pidfd = -1
+                self._ask()
+            return self.returncode
+
+    def _ask(self) -> None:
+        if self.control is None:
+            return
+        try:
+            said = self.control.recv(64, _socket.MSG_DONTWAIT)
+        except OSError:
+            said = b""
+        self.control.close()
+        self.control = None
+        if said.startswith(messages.EXITED) and len(said) == 5:  # noqa: PLR2004  (a byte and four)
+            self.returncode = int.from_bytes(said[1:], "little", signed=True)
+
+
+class _Server:
+    """One fork server: its process, our end of the socket, what it sees of the world."""
+
+    def __init__(self, python: str, view: View) -> None:
+        self.view = view
+        self.limits = limits_of_host()
+        self._guard = threading.Lock()
+        ours, theirs = _socketpair()
+        try:
+            null = os.open("/dev/null", os.O_RDWR | os.O_CLOEXEC)
+            try:
+                pid = _spawn(python, theirs.fileno(), null)
+            finally:
+                os.close(null)
+            theirs.close()
+            self.socket = ours
+            self.pidfd = process.pidfd_of_child(pid)
+            self._greet(python)
+        except BaseException:
+            ours.close()
+            theirs.close()
+            raise
+
+    def _greet(self, python: str) -> None:
+        self.socket.settimeout(_HELLO_TIMEOUT)
+        try:
+            hello = self.socket.recv(messages.LARGEST)
+        except TimeoutError:
+            hello = b""
+        self.socket.settimeout(None)
+        if hello == messages.HELLO:
+            return
+        self.close()
+        report = messages.unpack_report(hello[1:]) if hello.startswith(messages.REFUSED) else None
+        if report is not None:
+            step, errno, text = report
+            hint = (
+                "see /proc/sys/user/max_user_namespaces, kernel.unprivileged_userns_clone and AppArmor's restriction of "
+                "user namespaces; or run as root"
+            )
+            raise UnsupportedPlatform(f"{text} ({os.strerror(errno)})", hint=hint if step == "userns" else "")
+        raise LauncherError(
+            f"the fork server ({python} -I -S -E) did not start",
+            hint="is sys.executable a Python of version 3.10 or later, with ctypes? LinuxBackend(python=...) names another",
+        )
+
+    def request(self, data: bytes, descriptors: list[int]) -> tuple[bytes, int]:
+        """One request and its answer: the message, and the pidfd that came along or -1."""
+        with self._guard:
+            if len(data) <= messages.LARGEST:
+                self._send(data, descriptors)
+            else:
+                memfd = os.memfd_create("plan", os.MFD_CLOEXEC)
+                try:
+                    _write_all(memfd, data)
+                    self._send(messages.IN_MEMFD, [*descriptors, memfd])
+                finally:
+                    os.close(memfd)
+            answer, rights, _, _ = self.socket.recvmsg(
+                messages.LARGEST, _socket.CMSG_SPACE(4), _socket.MSG_CMSG_CLOEXEC
+            )
+        pidfd = int.from_bytes(rights[0][2][:4], sys.byteorder) if rights else -1
+        return answer, pidfd
+
+    def _send(self, data: bytes, descriptors: list[int]) -> None:
+        packed = b"".join(number.to_bytes(4, sys.byteorder) for number in descriptors)
+        self.socket.sendmsg([data], [(_socket.SOL_SOCKET, _socket.SCM_RIGHTS, packed)] if descriptors else [])
+
+    def close(self) -> None:
+        """Let it end, and reap it."""
+        try:
+            self.socket.shutdown(_socket.SHUT_RDWR)  # a forked process may hold a copy of the socket
+        except OSError:
+            pass  # it ended already
+        self.socket.close()
+        if self.pidfd is None:
+            return
+        if not process.has_ended(self.pidfd, _BYE_TIMEOUT):
+            process.pidfd_send_signal(self.pidfd, 9)
+        try:
+            os.waitid(os.P_PIDFD, self.pidfd, os.WEXITED)
+        except ChildProcessError:
+            pass  # the host reaps everything, or ignores SIGCHLD
+        os.close(self.pidfd)
+
+
+_guard = threading.RLock()
+_servers: dict[tuple[str, View], _Server] = {}
+_children: dict[tuple[int, int], Child] = {}
+
+
+def launch(
+    python: str | None,
+    flags: int,
+    maps: tuple[str, str, bool] | None,
+    steps: Steps,
+    descriptors: Mapping[str, int],
+) -> Child:
+    """Make an init. The descriptors are duplicated for it; the caller keeps his.
+
+    Raises LauncherError, UnsupportedPlatform, CreateError (the kernel's answer to clone3).
+    """
+    interpreter = python or _interpreter()
+    for attempt in (1, 2):
+        server = _server(interpreter)
+        ours = limits_of_host()
+        plan = steps if ours == server.limits else (("limits_of_host", (ours,)), *steps)
+        data = marshal.dumps((flags, tuple(descriptors), maps, plan))
+        try:
+            answer, pidfd = server.request(data, list(descriptors.values()))
+        except OSError as error:
+            answer, pidfd = b"", -1
+            cause: OSError | None = error
+        else:
+            cause = None
+        if answer:
+            return _made(answer, pidfd)
+        _drop(server)
+        if attempt == 2:  # noqa: PLR2004
+            raise LauncherError("the fork server died, and its successor too") from cause
+    raise AssertionError("unreachable")
+
+
+def _made(answer: bytes, pidfd: int) -> Child:
+    if answer.startswith(messages.MADE):
+        pid = int.from_bytes(answer[1:5], "little")
+        child = Child(pid, pidfd, process.stat(pid).start)  # a zombie at worst: we are its parent
+        with _guard:
+            _children[pid, child.start] = child
+        return child
+    if pidfd >= 0:  # it was made, but its ids could not be mapped
+        os.waitid(os.P_PIDFD, pidfd, os.WEXITED)
+        os.close(pidfd)
+    step, errno, text = messages.unpack_report(answer[1:]) or ("clone3", 0, "an answer that makes no sense")
+    hint = ""
+    if errno == 38:  # noqa: PLR2004
+        raise UnsupportedPlatform(
+            "clone3 is not available (ENOSYS)", hint="Linux before 5.3, or a seccomp profile (Docker's) that hides it"
+        )
+    if errno in (1, 28):
+        hint = "are more namespaces allowed here? See /proc/sys/user/max_*_namespaces and the caller's capabilities"
+    raise CreateError(f"new namespaces: {text}", step=step, errno=errno, hint=hint)
+
+
+def child(pid: int, start: int) -> Child | None:
+    """The child of that pid and start time, where this process made it."""
+    with _guard:
+        return _children.get((pid, start))
+
+
+def forget(pid: int, start: int) -> None:
+    """Drop a child that was reaped and whose container is gone."""
+    with _guard:
+        found = _children.get((pid, start))
+        if found is not None and found.pidfd < 0:
+            del _children[pid, start]
+
+
+def shutdown() -> None:
+    """End the fork servers of this process. The next create starts another."""
+    with _guard:
+        servers = list(_servers.values())
+        _servers.clear()
+    for server in servers:
+        server.close()
+
+
+def limits_of_host() -> tuple[tuple[int, int, int], ...]:
+    """The resource limits of this process: (resource, soft, hard)."""
+    import resource  # noqa: PLC0415  (not there on other systems)
+
+    return tuple((number, *resource.getrlimit(number)) for number in range(16))
+
+
+def _server(python: str) -> _Server:
+    key = (python, _view())
+    with _guard:
+        server = _servers.get(key)
+        if server is None:
+            while len(_servers) >= _MOST_SERVERS:
+                _servers.pop(next(iter(_servers))).close()
+            server = _servers[key] = _Server(python, key[1])
+        return server
+
+
+def _drop(server: _Server) -> None:
+    with _guard:
+        for key in [key for key, value in _servers.items() if value is server]:
+            del _servers[key]
+    server.close()
+
+
+def _view() -> View:
+    """What a server that is started now would be and see; another thread may have another."""
+    from libcontainer_py.kernel import capability  # noqa: PLC0415  (ctypes on first use)
+
+    root = os.stat("/")
+    return (
+        os.getresuid(),
+        os.getresgid(),
+        tuple(os.getgroups()),
+        capability.capget(),
+        (root.st_dev, root.st_ino),
+        tuple(_inode(name) for name in _NAMESPACES),
+    )
+
+
+def _inode(name: str) -> int:
+    try:
+        return process.namespace_inode(name)
+    except FileNotFoundError:
+        return 0  # a kernel without it
+
+
+def _interpreter() -> str:
+    if not sys.executable or not os.path.exists(sys.executable):
+        raise LauncherError(
+            "sys.executable is no Python, as in an embedded or frozen interpreter",
+            hint="say which one to use: LinuxBackend(python=...)",
+        )
+    return sys.executable
+
+
+def _spawn(python: str, socket: int, null: int) -> int:
+    package = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
+    script = os.path.join(package, "init", "forkserver.py")
+    if not os.path.exists(script):
+        raise LauncherError(f"{script} is not a file", hint="the package must be installed as plain files, not in a zip")
+    arguments = [python, "-I", "-S", "-E", script, os.path.dirname(package)]
+    # above the numbers that the actions write to, and dup2 of a number onto itself would not clear close-on-exec
+    import fcntl  # noqa: PLC0415  (not there on other systems)
+
+    high_socket = fcntl.fcntl(socket, fcntl.F_DUPFD_CLOEXEC, 10)
+    high_null = fcntl.fcntl(null, fcntl.F_DUPFD_CLOEXEC, 10)
+    try:
+        actions: list[tuple[int, int, int]] = [(os.POSIX_SPAWN_DUP2, high_null, number) for number in (0, 1, 2)]
+        actions.append((os.POSIX_SPAWN_DUP2, high_socket, 3))
+        return os.posix_spawn(python, arguments, {}, file_actions=actions, setsigmask=(), setsigdef=range(1, 32))
+    except OSError as error:
+        raise LauncherError(f"{python}: {error.strerror}") from error
+    finally:
+        os.close(high_socket)
+        os.close(high_null)
+
+
+def _socketpair() -> tuple[_socket.socket, _socket.socket]:
+    return _socket.socketpair(_socket.AF_UNIX, _socket.SOCK_SEQPACKET | _socket.SOCK_CLOEXEC)
+
+
+def _write_all(descriptor: int, data: bytes) -> None:
+    view = memoryview(data)
+    while view:
+        view = view[os.write(descriptor, view) :]
+
+
+def _after_fork() -> None:
+    """In a forked child: the server and the children are the parent's."""
+    global _guard  # noqa: PLW0603  (a lock that another thread of the parent may have held)
+    _guard = threading.RLock()
+    for server in _servers.values():
+        server.socket.close()
+        if server.pidfd is not None:
+            os.close(server.pidfd)
+    _servers.clear()
+    for one in _children.values():
+        if one.pidfd >= 0:
+            os.close(one.pidfd)
+    _children.clear()
+
+
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_after_fork)

@@ -1,0 +1,274 @@
+"""Linux: the procedures over files and the kernel."""
+
+from __future__ import annotations
+
+
+import os
+import re
+import sys
+import time
+import warnings
+
+from libcontainer_py import cgroups
+from libcontainer_py.backends import launcher
+from libcontainer_py.backends.base import Exit
+from libcontainer_py.backends.procedures import Procedures
+from libcontainer_py.errors import CgroupError, ConfigWarning, UnsupportedPlatform
+from libcontainer_py.init.messages import WAITING_NAME
+from libcontainer_py.kernel import process
+from libcontainer_py.record import Init, Intent
+from libcontainer_py.state.directory import Directory
+from libcontainer_py.state.root import default_root
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from libcontainer_py.backends.base import Birth, CreateRequest, Preparation
+    from libcontainer_py.backends.preparation import LinuxPreparation
+    from libcontainer_py.record import Record
+
+_WAITING = frozenset({WAITING_NAME, "runc:[2:INIT]"})
+_SIGKILL = 9
+
+
+class LinuxBackend(Procedures):
+    """Containers of this kernel, in state directories under `root`.
+
+    `python` is the interpreter that the fork server executes; by default sys.executable.
+    """
+
+    def __init__(self, root: str | None = None, *, python: str | None = None) -> None:
+        self._given_root = root
+        self._python = python
+        self._made: tuple[Directory, LinuxHost] | None = None
+
+    def _parts(self) -> tuple[Directory, LinuxHost]:
+        # made on first use, so that a Factory can be made anywhere, and reads nothing
+        if self._made is None:
+            _require_linux()
+            host = LinuxHost(self._python)
+            root = default_root() if self._given_root is None else self._given_root
+
+            def frozen(container_id: str) -> bool:
+                return host.frozen(directory.load(container_id))
+
+            directory = Directory(root, frozen=frozen)
+            self._made = directory, host
+        return self._made
+
+    @property
+    def store(self) -> Directory:  # type: ignore[override]  # a property here, made on first use
+        """The state directories."""
+        return self._parts()[0]
+
+    @property
+    def host(self) -> LinuxHost:  # type: ignore[override]  # as store
+        """The kernel."""
+        return self._parts()[1]
+
+    def explain(self, record: Record) -> str:
+        """The plan that made the container, from its bundle as it is now."""
+        from libcontainer_py.backends.base import CreateRequest  # noqa: PLC0415
+        from libcontainer_py.backends.preparation import LinuxPreparation  # noqa: PLC0415
+
+        request = CreateRequest(record.id, record.bundle)
+        return LinuxPreparation(request, record.directory).plan.explain()
+
+
+class LinuxHost:
+    """Processes, cgroups, hooks and the clock of this machine."""
+
+    def __init__(self, python: str | None = None) -> None:
+        self._python = python
+
+    def now(self) -> float:
+        """Seconds on CLOCK_MONOTONIC."""
+        return time.monotonic()
+
+    # -- who we are -----------------------------------------------------------------------------------------------
+
+    def creator(self) -> Intent:
+        """An intent of this process."""
+        me = process.stat("self")
+        return Intent(Init(me.pid, me.start), process.boot_id(), process.namespace_inode("pid"), {})
+
+    def is_here(self, intent: Intent) -> bool:
+        """Whether its pids mean something here."""
+        return not self.rebooted(intent) and intent.pid_namespace == process.namespace_inode("pid")
+
+    def rebooted(self, intent: Intent) -> bool:
+        """Whether it is from before a reboot."""
+        return intent.boot_id != process.boot_id()
+
+    # -- create ---------------------------------------------------------------------------------------------------
+
+    def prepare(self, request: CreateRequest, directory: str) -> Preparation:
+        """Read, validate and plan."""
+        from libcontainer_py.backends.preparation import LinuxPreparation  # noqa: PLC0415  (attrs, not for hot verbs)
+
+        preparation = LinuxPreparation(request, directory)
+        for warning in preparation.plan.warnings:
+            warnings.warn(warning, ConfigWarning, stacklevel=4)
+        return preparation
+
+    def make_cgroups(self, preparation: LinuxPreparation) -> Mapping[str, int]:
+        """Make the cgroup and set its device rules."""
+        cgroup = preparation.cgroup
+        if cgroup is None:
+            return {}
+        made = cgroup.create()
+        try:
+            cgroup.set_devices(preparation.device_rules())
+        except BaseException:
+            cgroup.remove(made)
+            raise
+        return made
+
+    def make_init(self, preparation: LinuxPreparation, directory: str) -> Birth:
+        """Let the fork server make init."""
+        from libcontainer_py.backends.birth import LinuxBirth  # noqa: PLC0415
+
+        if preparation.request.spec is not None:
+            _make_bundle(directory, preparation)
+        return LinuxBirth(preparation, self._python)
+
+    # -- processes ------------------------------------------------------------------------------------------------
+
+    def alive(self, init: Init) -> bool:
+        """Whether it has not ended."""
+        return process.alive(*init)
+
+    def at_fifo(self, init: Init) -> bool:
+        """Whether its name is that of an init that waits: execve gives it another."""
+        try:
+            return process.stat(init.pid).comm in _WAITING
+        except OSError:
+            return False
+
+    def signal(self, init: Init, signal: int) -> None:
+        """Send a signal."""
+        process.send_signal(init.pid, init.start, signal)
+
+    def wait(self, init: Init, *, timeout: float | None) -> Exit | None:
+        """Wait for its end, and learn its exit status where it is our child."""
+        pidfd = process.pidfd_open(*init)
+        if pidfd is not None:
+            try:
+                if not process.has_ended(pidfd, timeout):
+                    return None
+            finally:
+                os.close(pidfd)
+        child = launcher.child(*init)
+        return Exit(None if child is None else child.reap())
+
+    def kill(self, record: Record) -> None:
+        """SIGKILL to init, or to all of its cgroup; a frozen v1 cgroup must be thawed to die."""
+        self.signal(record.init, _SIGKILL)
+        if not record.cgroup_paths:
+            return
+        cgroup = cgroups.from_paths(record.cgroup_paths)
+        if not record.private_pid_namespace:
+            cgroup.kill()
+        elif cgroup.frozen():
+            cgroup.thaw()
+
+    # -- cgroups --------------------------------------------------------------------------------------------------
+
+    def frozen(self, record: Record) -> bool:
+        """Whether its cgroup is frozen."""
+        return bool(record.cgroup_paths) and cgroups.from_paths(record.cgroup_paths).frozen()
+
+    def freeze(self, record: Record) -> None:
+        """Freeze its cgroup."""
+        self._cgroup(record).freeze()
+
+    def thaw(self, record: Record) -> None:
+        """Thaw its cgroup."""
+        self._cgroup(record).thaw()
+
+    def _cgroup(self, record: Record) -> cgroups.Cgroup:
+        if not record.cgroup_paths:
+            raise CgroupError(
+                record.id,
+                "this container has no cgroup of its own",
+                hint="create it as root, or name a delegated one in linux.cgroupsPath",
+            )
+        return cgroups.from_paths(record.cgroup_paths)
+
+    def kill_cgroups(self, inodes: Mapping[str, int]) -> None:
+        """Kill what is in those that are ours."""
+        if inodes:
+            cgroups.from_inodes(inodes).kill()
+
+    def remove_cgroups(self, inodes: Mapping[str, int]) -> None:
+        """Remove those that are ours."""
+        if inodes:
+            cgroups.from_inodes(inodes).remove(inodes)
+
+    # -- hooks ----------------------------------------------------------------------------------------------------
+
+    def run_hooks(self, kind: str, hooks: Mapping[str, object], state: str) -> None:
+        """Run the hooks of one kind."""
+        wanted = hooks.get(kind)
+        if isinstance(wanted, list) and wanted:
+            from libcontainer_py.hooks import run  # noqa: PLC0415  (subprocess, only for those who have hooks)
+
+            run(kind, wanted, state)
+
+    def state_of(self, record: Record, status: str) -> str:
+        """The OCI state."""
+        from libcontainer_py.backends.preparation import state_json  # noqa: PLC0415
+
+        pid = 0 if status == "stopped" else record.init.pid
+        return state_json(record.oci_version, record.id, status, pid, record.bundle, record.annotations)
+
+    # -- broken state ---------------------------------------------------------------------------------------------
+
+    def in_use(self, directory: str) -> bool:
+        """Whether a process has something of the directory open or mounted, or is the init of its torn state.json."""
+        return _torn_init_lives(directory) or any(_uses(pid, directory) for pid in os.listdir("/proc") if pid.isdigit())
+
+
+def _require_linux() -> None:
+    if not sys.platform.startswith("linux"):
+        raise UnsupportedPlatform(
+            f"containers need Linux, and this is {sys.platform}",
+            hint="MemoryBackend runs anywhere: Factory(backend=MemoryBackend())",
+        )
+
+
+def _make_bundle(directory: str, preparation: LinuxPreparation) -> None:
+    """Without a bundle, the container's directory is one: config.json, and the root file system where it is relative."""
+    with open(os.path.join(directory, "config.json"), "x", opener=_private) as file:
+        file.write(preparation.spec.to_json())
+    if preparation.rootfs.startswith(directory + "/"):
+        os.mkdir(preparation.rootfs, 0o755)
+
+
+def _private(path: str, flags: int) -> int:
+    return os.open(path, flags | os.O_CLOEXEC, 0o600)
+
+
+def _torn_init_lives(directory: str) -> bool:
+    try:
+        with open(os.path.join(directory, "state.json"), errors="replace") as file:
+            text = file.read(1 << 20)
+    except OSError:
+        return False
+    found = [re.search(rf'"{key}": ?(\d{{1,18}})', text) for key in ("init_process_pid", "init_process_start")]
+    pid, start = (int(match[1]) if match is not None else 0 for match in found)
+    return pid > 0 and start > 0 and process.alive(pid, start)
+
+
+def _uses(pid: str, directory: str) -> bool:
+    inside = directory + "/"
+    try:
+        for name in (f"/proc/{pid}/cwd", *(f"/proc/{pid}/fd/{number}" for number in os.listdir(f"/proc/{pid}/fd"))):
+            target = os.readlink(name)
+            if target == directory or target.startswith(inside):
+                return True
+        with open(f"/proc/{pid}/mountinfo", errors="replace") as file:
+            return inside in file.read()
+    except OSError:
+        return False  # it ended, or is not ours to see

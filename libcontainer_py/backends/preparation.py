@@ -1,0 +1,190 @@
+"""From a request to a plan: reads the bundle, validates it, asks the host for what the plan depends on.
+
+Nothing on the host has changed when this is done, or when it fails.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import stat
+
+from libcontainer_py import cgroups
+from libcontainer_py.backends.base import CreateRequest
+from libcontainer_py.cgroups import hierarchies
+from libcontainer_py.cgroups.devices import DeviceRule, in_user_namespace, with_defaults
+from libcontainer_py.errors import ConfigError, Problem, UnsupportedPlatform
+from libcontainer_py.kernel import capability
+from libcontainer_py.plan import HostFacts, build
+from libcontainer_py.spec import Spec
+from libcontainer_py.spec.validate import check
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+    from typing import Any
+
+    from libcontainer_py.spec.config import Hook
+
+_LARGEST_CONFIG = 16 << 20
+_KINDS = {
+    "prestart": "prestart",
+    "createRuntime": "create_runtime",
+    "createContainer": "create_container",
+    "startContainer": "start_container",
+    "poststart": "poststart",
+    "poststop": "poststop",
+}
+
+
+class LinuxPreparation:
+    """A request, decoded, validated and planned."""
+
+    def __init__(self, request: CreateRequest, directory: str) -> None:
+        self.request = request
+        self.directory = directory
+        self.bundle = request.bundle or directory
+        source = os.path.join(request.bundle, "config.json") if request.bundle else ""
+        self.spec = read_config(request.bundle) if request.spec is None else request.spec
+        check(self.spec, source=source)
+        self.rootfs = self._find_rootfs(source)
+        self.cgroup = self._find_cgroup()
+        self.cgroup_paths: tuple[str, ...] = () if self.cgroup is None else self.cgroup.missing()
+        self.hooks = hooks_of(self.spec)
+        self.facts = facts()
+        self.plan = build(
+            self.spec,
+            container_id=request.container_id,
+            bundle=self.bundle,
+            rootfs=self.rootfs,
+            facts=self.facts,
+            cgroup_paths={} if self.cgroup is None else self.cgroup.paths,
+            attach=self.cgroup is not None and not self.facts.cgroups_v2,
+            reaper=request.reaper,
+            state=self.state("created", 0).encode(),
+        )
+
+    @property
+    def fifo_owner(self) -> tuple[int, int]:
+        """The container's root, on the host."""
+        return self.plan.owner
+
+    @property
+    def namespaces(self) -> frozenset[str]:
+        """The kinds of namespaces that the container has of its own."""
+        return frozenset(one.type for one in self.spec.linux.namespaces) if self.spec.linux is not None else frozenset()
+
+    def state(self, status: str, pid: int) -> str:
+        """The OCI state, JSON. Source: runtime.md, State."""
+        return state_json(
+            self.spec.oci_version, self.request.container_id, status, pid, self.bundle, self.spec.annotations
+        )
+
+    def device_rules(self) -> list[DeviceRule]:
+        """The rules of the configuration with the defaults that every container gets."""
+        linux = self.spec.linux
+        if linux is None:
+            return with_defaults(())
+        given = linux.resources.devices if linux.resources is not None else ()
+        rules = (
+            DeviceRule(rule.allow, rule.type or "a", _any(rule.major), _any(rule.minor), rule.access or "rwm")
+            for rule in given
+        )
+        return with_defaults(rules, {device.path for device in linux.devices})
+
+    def _find_rootfs(self, source: str) -> str:
+        if self.spec.root is None:
+            raise AssertionError("validation lets no such Spec through")
+        given = self.spec.root.path
+        path = os.path.normpath(os.path.join(self.bundle, given))
+        if self.request.spec is not None and not os.path.isabs(given):
+            return path  # made with the container's directory, empty
+        try:
+            mode = os.lstat(path).st_mode
+        except OSError as error:
+            reason = f"{path}: {(error.strerror or '').lower()}"
+            raise ConfigError([Problem("root.path", reason, given)], source=source) from error
+        if stat.S_ISLNK(mode):
+            hint = f"name the directory that it leads to: {os.path.realpath(path)}"
+            raise ConfigError([Problem("root.path", f"{path} is a symlink", given, hint)], source=source)
+        if not stat.S_ISDIR(mode):
+            raise ConfigError([Problem("root.path", f"{path} is not a directory", given)], source=source)
+        return os.path.realpath(path)
+
+    def _find_cgroup(self) -> cgroups.Cgroup | None:
+        """The container's cgroup; None for one that asked for nothing, where we may make none."""
+        wanted = self.spec.linux.cgroups_path if self.spec.linux is not None else None
+        cgroup = cgroups.for_container(wanted, self.request.container_id)
+        if wanted or os.geteuid() == 0 or cgroup.permitted():
+            return cgroup if cgroup.paths else None
+        return None
+
+
+def _any(number: int | None) -> int | None:
+    return None if number is None or number < 0 else number
+
+
+def read_config(bundle: str) -> Spec:
+    """The bundle's config.json. Raises ConfigError."""
+    source = os.path.join(bundle, "config.json")
+    try:
+        with open(source, "rb") as file:
+            if not stat.S_ISREG(os.fstat(file.fileno()).st_mode):
+                raise ConfigError([Problem("", "is not a regular file")], source=source)
+            data = file.read(_LARGEST_CONFIG + 1)
+    except OSError as error:
+        hint = "a bundle is a directory with config.json in it" if os.path.isdir(bundle) else f"no directory {bundle}"
+        raise ConfigError([Problem("", (error.strerror or str(error)).lower(), hint=hint)], source=source) from error
+    if len(data) > _LARGEST_CONFIG:
+        raise ConfigError([Problem("", f"is larger than {_LARGEST_CONFIG >> 20} MiB")], source=source)
+    return Spec.from_json(data, source=source)
+
+
+def facts() -> HostFacts:
+    """What a plan depends on."""
+    try:
+        found = hierarchies.read_hierarchies()
+        last = capability.last_capability()
+        _, permitted, _ = capability.capget()
+    except OSError as error:
+        raise UnsupportedPlatform(
+            f"{error.filename or 'capget'}: {error.strerror}", hint="is /proc mounted, and does it show /proc/sys?"
+        ) from error
+    by_point: dict[str, list[str]] = {}
+    for controller, mount in found.mounts.items():
+        if controller:
+            by_point.setdefault(mount.point, []).append(controller)
+    return HostFacts(
+        uid=os.geteuid(),
+        gid=os.getegid(),
+        last_capability=last,
+        bounding=permitted,
+        can_mknod=os.geteuid() == 0 and not in_user_namespace(),
+        cgroups_v2=found.mode is hierarchies.Mode.V2,
+        hierarchies=tuple((os.path.basename(point), tuple(names)) for point, names in sorted(by_point.items())),
+    )
+
+
+def hooks_of(spec: Spec) -> Mapping[str, list[dict[str, Any]]]:
+    """The hooks as state.json keeps them: {path, args, env, dir, timeout in nanoseconds} by kind."""
+    if spec.hooks is None:
+        return {}
+    return {kind: [_hook(hook) for hook in getattr(spec.hooks, name)] for kind, name in _KINDS.items()}
+
+
+def _hook(hook: Hook) -> dict[str, Any]:
+    timeout = None if hook.timeout is None else hook.timeout * 1_000_000_000
+    return {"path": hook.path, "args": list(hook.args), "env": list(hook.env), "dir": "", "timeout": timeout}
+
+
+def state_json(
+    version: str, container_id: str, status: str, pid: int, bundle: str, annotations: Mapping[str, str]
+) -> str:
+    """The OCI state, JSON."""
+    state: dict[str, object] = {"ociVersion": version, "id": container_id, "status": status}
+    if pid:
+        state["pid"] = pid
+    state["bundle"] = bundle
+    if annotations:
+        state["annotations"] = dict(annotations)
+    return json.dumps(state)

@@ -1,0 +1,153 @@
+"""The plan of a container: every step, in the one right order, with its reason.
+
+The order, and why: cgroups before the cgroup namespace is unshared, or the namespace would show its own path; hooks after
+the mounts and before pivot_root; masks after the hooks, which may still mount; the root read-only when nothing more has to
+be made in it; limits and ids last, since each takes a privilege away; the program is looked up as the user who will run it.
+"""
+
+from __future__ import annotations
+
+import posixpath
+
+from libcontainer_py.errors import ConfigError
+from libcontainer_py.kernel import constants as c
+from libcontainer_py.plan import mounts, process
+from libcontainer_py.plan.steps import Plan, Step
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Mapping, Sequence
+
+    from libcontainer_py.plan.steps import HostFacts
+    from libcontainer_py.spec import Spec
+    from libcontainer_py.spec.config import Hook
+    from libcontainer_py.spec.linux import IDMapping, Linux
+
+
+def build(
+    spec: Spec,
+    *,
+    container_id: str,
+    bundle: str,
+    rootfs: str,
+    facts: HostFacts,
+    cgroup_paths: Mapping[str, str],
+    attach: bool,
+    reaper: bool,
+    state: bytes,
+) -> Plan:
+    """The plan for a valid Spec.
+
+    `attach`: there are v1 cgroups to join. `state` is the OCI state for startContainer hooks. Raises ConfigError.
+    """
+    wrong = list(mounts.problems(spec))
+    if wrong:
+        raise ConfigError(wrong)
+    if spec.process is None or spec.linux is None:
+        raise AssertionError("validation lets no such Spec through")
+    kinds = {namespace.type for namespace in spec.linux.namespaces}
+    user_namespace = "user" in kinds
+    warnings: list[str] = []
+    flags = 0
+    for kind in kinds - {"cgroup"}:
+        flags |= c.NAMESPACES[kind][1]
+    deny = user_namespace and facts.uid != 0
+    steps = [
+        *_begin(container_id, attach, kinds, spec),
+        *_filesystem(spec, bundle, rootfs, facts, cgroup_paths),
+        *_program(spec, facts, user_namespace, not deny, reaper, state, warnings),
+    ]
+    maps = (_map(spec.linux.uid_mappings), _map(spec.linux.gid_mappings), deny) if user_namespace else None
+    return Plan(flags, maps, _owner(spec.linux, user_namespace), tuple(steps), tuple(warnings))
+
+
+def _begin(container_id: str, attach: bool, kinds: set[str], spec: Spec) -> Iterator[Step]:
+    if attach:
+        yield Step("join_cgroups", (), "linux.cgroupsPath")
+    if "user" in kinds:
+        yield Step("become_root", (), "linux.uidMappings, linux.gidMappings")
+    if "cgroup" in kinds:
+        yield Step("unshare", (c.CLONE_NEWCGROUP,), "linux.namespaces")
+    yield Step("session", (), "a session of its own")
+    yield Step("keyring", (f"_ses.{container_id}",), "a session keyring of its own")
+    yield Step("stdio", (spec.process.user.uid if spec.process is not None else 0,), "the caller's streams")
+    if "network" in kinds:
+        yield Step("loopback", (), "linux.namespaces")
+    if spec.hostname is not None:
+        yield Step("hostname", (spec.hostname,), "hostname")
+    if spec.domainname is not None:
+        yield Step("domainname", (spec.domainname,), "domainname")
+    if spec.process is not None and spec.process.oom_score_adj is not None:
+        yield Step("oom_score_adj", (spec.process.oom_score_adj,), "process.oomScoreAdj")
+
+
+def _filesystem(
+    spec: Spec, bundle: str, rootfs: str, facts: HostFacts, cgroup_paths: Mapping[str, str]
+) -> Iterator[Step]:
+    linux = spec.linux
+    if linux is None or spec.process is None or spec.root is None:
+        raise AssertionError("validation lets no such Spec through")
+    propagation = mounts.PROPAGATION.get(linux.rootfs_propagation or "", 0)
+    first = propagation or c.MS_SLAVE | c.MS_REC
+    yield Step("propagation", (first,), "linux.rootfsPropagation" if propagation else "no mount leaks to the host")
+    yield Step("root", (rootfs,), "root.path")
+    yield from mounts.mounts(spec, bundle, facts, cgroup_paths)
+    yield from mounts.devices(spec, facts)
+    yield Step("directory", (posixpath.normpath("/" + spec.process.cwd.lstrip("/")),), "process.cwd")
+    hooks = spec.hooks
+    if hooks is not None and (hooks.prestart or hooks.create_runtime or hooks.create_container):
+        yield Step("await_hooks", (), "hooks.prestart, hooks.createRuntime")
+        if hooks.create_container:
+            yield Step("create_hooks", (_hooks(hooks.create_container),), "hooks.createContainer")
+    yield from mounts.hidden(linux.masked_paths, linux.readonly_paths)
+    yield from mounts.readonly_mounts(spec)
+    if spec.root.readonly:
+        yield Step("readonly_root", (), "root.readonly")
+    yield Step("pivot", (propagation,), "root.path")
+
+
+def _program(
+    spec: Spec,
+    facts: HostFacts,
+    user_namespace: bool,
+    groups: bool,
+    reaper: bool,
+    state: bytes,
+    warnings: list[str],
+) -> Iterator[Step]:
+    program = spec.process
+    if program is None:
+        raise AssertionError("validation lets no such Spec through")
+    yield from process.limits(program)
+    umask = process.DEFAULT_UMASK if program.user.umask is None else program.user.umask
+    yield Step("umask", (umask,), "process.user.umask")
+    yield process.identity(program, facts, user_namespace=user_namespace, groups=groups, warnings=warnings)
+    yield Step("cwd", (posixpath.normpath("/" + program.cwd.lstrip("/")),), "process.cwd")
+    if not any(entry.startswith("HOME=") for entry in program.env):
+        yield Step("home", (program.user.uid,), "process.env")
+    yield Step("program", (program.args[0], process.search_path(program)), "process.args")
+    yield Step("await_start", (state,), "start, through exec.fifo")
+    if spec.hooks is not None and spec.hooks.start_container:
+        yield Step("start_hooks", (_hooks(spec.hooks.start_container),), "hooks.startContainer")
+    yield Step("reap" if reaper else "execute", (tuple(program.args), tuple(program.env)), "process.args, process.env")
+
+
+def _hooks(hooks: Sequence[Hook]) -> tuple[tuple[str, tuple[str, ...], tuple[str, ...], float | None], ...]:
+    return tuple((hook.path, tuple(hook.args), tuple(hook.env), hook.timeout) for hook in hooks)
+
+
+def _map(mappings: Sequence[IDMapping]) -> str:
+    return "".join(f"{one.container_id} {one.host_id} {one.size}\n" for one in mappings)
+
+
+def _owner(linux: Linux, user_namespace: bool) -> tuple[int, int]:
+    if not user_namespace:
+        return 0, 0
+    return _on_host(linux.uid_mappings), _on_host(linux.gid_mappings)
+
+
+def _on_host(mappings: Sequence[IDMapping]) -> int:
+    for one in mappings:
+        if one.container_id == 0:
+            return one.host_id
+    return 0

@@ -1,0 +1,87 @@
+"""What a plan is made of."""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+from libcontainer_py.kernel.constants import NAMESPACES
+
+
+
+
+class Step(NamedTuple):
+    """One operation of init's executor: its name, plain arguments, and the field of the configuration that asks for it."""
+
+    name: str
+    arguments: tuple[object, ...]
+    why: str
+
+    def __str__(self) -> str:
+        return f"{self.name} {self.subject}".rstrip()
+
+    @property
+    def subject(self) -> str:
+        """What it is done to, without values of the environment and without the state for hooks."""
+        hidden = {"execute": 1, "reap": 1, "await_start": 0}.get(self.name, len(self.arguments))
+        shown = self.arguments[:hidden]
+        if self.name in ("create_hooks", "start_hooks"):
+            hooks = shown[0] if shown and isinstance(shown[0], tuple) else ()
+            shown = tuple(hook[0] for hook in hooks)
+        if self.name == "program":
+            shown = shown[:1]
+        return " ".join(_show(argument) for argument in shown if argument not in ("", (), None))
+
+
+def _show(argument: object) -> str:
+    if isinstance(argument, tuple):
+        return "(" + ", ".join(_show(part) for part in argument) + ")"
+    if isinstance(argument, int) and not isinstance(argument, bool) and abs(argument) > 4096:  # noqa: PLR2004  (a mask)
+        return hex(argument)
+    return str(argument)
+
+
+class HostFacts(NamedTuple):
+    """What a plan must know of the host."""
+
+    uid: int
+    gid: int
+    """Effective ids of the embedding process."""
+    last_capability: int
+    bounding: int
+    """Capabilities that the embedding process may hand on, as a mask."""
+    can_mknod: bool
+    """Whether device nodes can be made; in a user namespace they cannot."""
+    cgroups_v2: bool
+    hierarchies: tuple[tuple[str, tuple[str, ...]], ...] = ()
+    """cgroup v1: the last name of each mount point, and the controllers mounted there."""
+
+
+class Plan(NamedTuple):
+    """How a container is made."""
+
+    flags: int
+    """CLONE_NEW* of the namespaces that init is born into."""
+    maps: tuple[str, str, bool] | None
+    """uid_map and gid_map of a new user namespace, and whether setgroups is denied in it."""
+    owner: tuple[int, int]
+    """The user and group, on the host, of the container's root: whose exec.fifo it is."""
+    steps: tuple[Step, ...]
+    warnings: tuple[str, ...]
+    """What cannot be applied although the specification says to go on."""
+
+    def wire(self) -> tuple[tuple[str, tuple[object, ...]], ...]:
+        """The steps as init gets them."""
+        return tuple((step.name, step.arguments) for step in self.steps)
+
+    def explain(self) -> str:
+        """The plan for a reader: a line a step, with the field that asked for it. No values of the environment."""
+        born = [word for word, (_, flag) in NAMESPACES.items() if self.flags & flag]
+        lines = [f"clone into new namespaces: {', '.join(born) or 'none'}    <- linux.namespaces"]
+        if self.maps is not None:
+            uids, gids = (" ".join(text.split()) for text in self.maps[:2])
+            lines.append(f"map uids ({uids}) and gids ({gids})    <- linux.uidMappings, linux.gidMappings")
+        lines += [f"{step}    <- {step.why}" for step in self.steps]
+        width = len(str(len(lines)))
+        return "\n".join(f"{number:>{width}}  {line}" for number, line in enumerate(lines, 1)) + "\n"
+
+
