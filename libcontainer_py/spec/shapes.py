@@ -2,7 +2,7 @@
 
 A shape decodes a JSON value, checks a Python value that somebody built by hand, and encodes it. It reports what is
 wrong with a JSON path and goes on: `zero()` is the harmless value that takes the place of a wrong one. Values of
-environment variables are never put into a problem. `codec` has the shape of our classes, and chooses one for each field.
+environment variables are never put into a problem. `codec` has the shape of our classes, and chooses one for each.
 """
 
 from __future__ import annotations
@@ -19,6 +19,12 @@ if TYPE_CHECKING:
 
 DEPTH = 100
 """How deep a value that we do not know may be nested; known ones have the depth of their classes."""
+
+
+class Unfit(Problem):
+    """A string that holds what no path, argument or variable can hold. Its type is right, so other rules can go on."""
+
+    __slots__ = ()
 
 
 class Shape:
@@ -62,12 +68,12 @@ class Text(Shape):
         if not isinstance(value, str):
             self.wrong(value, path, problems)
         elif "\0" in value:
-            problems.append(Problem(path, "contains a NUL character", shown(value, path)))
+            problems.append(Unfit(path, "contains a NUL character", shown(value, path)))
         elif not value.isascii():
             try:
                 value.encode("utf-8", "surrogateescape")
             except UnicodeEncodeError:
-                problems.append(Problem(path, "contains half of a surrogate pair", shown(value, path)))
+                problems.append(Unfit(path, "contains half of a surrogate pair", shown(value, path)))
 
 
 class Word(Shape):

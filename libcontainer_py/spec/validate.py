@@ -16,6 +16,7 @@ import re
 
 from libcontainer_py.errors import ConfigError, Problem
 from libcontainer_py.spec import codec
+from libcontainer_py.spec.shapes import Unfit
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -55,7 +56,10 @@ def check(spec: Spec, *, source: str = "") -> None:
 
 def problems(spec: Spec) -> list[Problem]:
     """Everything that is wrong with `spec`. Wrong Python types come alone: the other rules would stumble over them."""
-    return codec.inspect(spec) or [*of_values(spec), *between(spec)]
+    found = codec.inspect(spec)
+    if all(isinstance(problem, Unfit) for problem in found):
+        found += [*of_values(spec), *between(spec)]
+    return found
 
 
 def beside(known: Sequence[Problem], spec: Spec) -> list[Problem]:
