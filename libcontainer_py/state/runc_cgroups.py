@@ -1,0 +1,156 @@
+"""`config.cgroups` of runc's state.json: resources, flattened, with the rules for devices.
+
+Without it runc does nothing with a container, and `runc update` starts from what stands here. What the configuration
+does not limit is left out. Source: runc, libcontainer/specconv, CreateCgroupConfig; opencontainers/cgroups, Resources.
+"""
+
+from __future__ import annotations
+
+import math
+from typing import Any
+
+from libcontainer_py.state.sections import entries, section
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Mapping
+
+_ANY = -1
+
+
+def _rule(kind: str, major: int, minor: int, access: str, **node: Any) -> dict[str, Any]:
+    return {"type": ord(kind), "major": major, "minor": minor, "permissions": access, "allow": True, **node}
+
+
+def _node(path: str, major: int, minor: int) -> dict[str, Any]:
+    return _rule("c", major, minor, "rwm", path=path, file_mode=0o666, uid=0, gid=0)
+
+
+_STANDARD = (
+    _rule("c", _ANY, _ANY, "m"),
+    _rule("b", _ANY, _ANY, "m"),
+    _node("/dev/null", 1, 3),
+    _node("/dev/random", 1, 8),
+    _node("/dev/full", 1, 7),
+    _node("/dev/tty", 5, 0),
+    _node("/dev/zero", 1, 5),
+    _node("/dev/urandom", 1, 9),
+    _rule("c", 136, _ANY, "rwm"),
+    _rule("c", 5, 2, "rwm"),
+    _rule("c", 10, 200, "rwm"),
+)
+"""What runc allows every container, after the rules of the configuration."""
+
+_FIELDS = (
+    ("memory", "limit", "memory"),
+    ("memory", "reservation", "memory_reservation"),
+    ("memory", "swap", "memory_swap"),
+    ("memory", "swappiness", "memory_swappiness"),
+    ("memory", "disableOOMKiller", "oom_kill_disable"),
+    ("memory", "checkBeforeUpdate", "memory_check_before_update"),
+    ("cpu", "shares", "cpu_shares"),
+    ("cpu", "quota", "cpu_quota"),
+    ("cpu", "burst", "cpu_burst"),
+    ("cpu", "period", "cpu_period"),
+    ("cpu", "realtimeRuntime", "cpu_rt_quota"),
+    ("cpu", "realtimePeriod", "cpu_rt_period"),
+    ("cpu", "cpus", "cpuset_cpus"),
+    ("cpu", "mems", "cpuset_mems"),
+    ("cpu", "idle", "cpu_idle"),
+    ("pids", "limit", "pids_limit"),
+    ("blockIO", "weight", "blkio_weight"),
+    ("blockIO", "leafWeight", "blkio_leaf_weight"),
+    ("network", "classID", "net_cls_classid_u"),
+)
+"""Where the configuration has a number: section, key, runc's key."""
+_KEPT_ZERO = frozenset({"memory_swappiness", "cpu_burst", "cpu_idle"})
+"""runc keeps these as pointers: zero is a value."""
+_THROTTLES = (
+    ("throttleReadBpsDevice", "blkio_throttle_read_bps_device"),
+    ("throttleWriteBpsDevice", "blkio_throttle_write_bps_device"),
+    ("throttleReadIOPSDevice", "blkio_throttle_read_iops_device"),
+    ("throttleWriteIOPSDevice", "blkio_throttle_write_iops_device"),
+)
+
+
+def standard_devices(configured: Iterable[Mapping[str, Any]]) -> list[dict[str, Any]]:
+    """The standard devices that the configuration does not replace; those that are made have a `path`."""
+    paths = {device["path"] for device in configured}
+    return [dict(entry) for entry in _STANDARD if entry.get("path") not in paths]
+
+
+def configuration(
+    resources: Mapping[str, Any], standard: Iterable[Mapping[str, Any]], *, name: str, path: str, rootless: bool
+) -> dict[str, Any]:
+    """`cgroups`, from linux.resources."""
+    where = {"path": path} if path else {"name": name, "path": ""}
+    rules = [_configured(rule) for rule in entries(resources, "devices")]
+    keys = ("type", "major", "minor", "permissions", "allow")
+    rules += [{key: entry[key] for key in keys} for entry in standard]
+    limits: dict[str, Any] = {}
+    for part, key, target in _FIELDS:
+        value = section(resources, part).get(key)
+        if value or (value is not None and target in _KEPT_ZERO):
+            limits[target] = value
+    if "cpu_shares" in limits:
+        limits["cpu_weight"] = weight_of_shares(limits["cpu_shares"])
+    limits |= _lists(resources)
+    return {**where, "scope_prefix": "", "devices": rules, **limits, "Systemd": False, "Rootless": rootless}
+
+
+def weight_of_shares(shares: int) -> int:
+    """cpu.weight of v2 for cpu.shares of v1, as runc 1.5 converts it; 0: unset.
+
+    Source: opencontainers/cgroups, ConvertCPUSharesToCgroupV2Value.
+    """
+    if shares == 0:
+        return 0
+    if shares <= 2:
+        return 1
+    if shares >= 262144:
+        return 10000
+    power = math.log2(shares)
+    return math.ceil(10 ** ((power * power + 125 * power) / 612 - 7 / 34))
+
+
+def _configured(rule: Mapping[str, Any]) -> dict[str, Any]:
+    major, minor = rule.get("major"), rule.get("minor")
+    return {
+        "type": ord(rule.get("type") or "a"),
+        "major": _ANY if major is None else major,
+        "minor": _ANY if minor is None else minor,
+        "permissions": rule.get("access") or "",
+        "allow": bool(rule.get("allow")),
+    }
+
+
+def _lists(resources: Mapping[str, Any]) -> dict[str, Any]:
+    block = section(resources, "blockIO")
+    found: dict[str, Any] = {
+        "blkio_weight_device": [
+            {
+                "major": entry["major"],
+                "minor": entry["minor"],
+                "weight": entry.get("weight") or 0,
+                "leafWeight": entry.get("leafWeight") or 0,
+            }
+            for entry in entries(block, "weightDevice")
+        ],
+        "hugetlb_limit": [
+            {"page_size": entry["pageSize"], "limit": entry["limit"]} for entry in entries(resources, "hugepageLimits")
+        ],
+        "net_prio_ifpriomap": [
+            {"interface": entry["name"], "priority": entry["priority"]}
+            for entry in entries(section(resources, "network"), "priorities")
+        ],
+        "rdma": {
+            name: {"hca_handles": entry.get("hcaHandles"), "hca_objects": entry.get("hcaObjects")}
+            for name, entry in section(resources, "rdma").items()
+        },
+        "unified": dict(section(resources, "unified")),
+    }
+    for key, target in _THROTTLES:
+        found[target] = [
+            {"major": entry["major"], "minor": entry["minor"], "rate": entry["rate"]} for entry in entries(block, key)
+        ]
+    return {key: value for key, value in found.items() if value}
