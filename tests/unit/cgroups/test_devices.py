@@ -15,7 +15,9 @@ from libcontainer_py.cgroups.devices import DeviceRule, orders, with_defaults
 
 EVERY = ("r", "w", "m", "rw", "rm", "wm", "rwm")
 numbers = st.sampled_from([0, 1, 3, 0x7FFFFFFF, 0x80000000, 0xFFFFFFFF])
-rules = st.builds(
+DENY_ALL = DeviceRule(allow=False)
+ALLOW_ALL = DeviceRule(allow=True)
+rules = st.sampled_from([DENY_ALL, ALLOW_ALL]) | st.builds(
     DeviceRule,
     allow=st.booleans(),
     type=st.sampled_from("abc"),
@@ -23,8 +25,6 @@ rules = st.builds(
     minor=st.none() | numbers,
     access=st.sampled_from(EVERY),
 )
-DENY_ALL = DeviceRule(allow=False)
-ALLOW_ALL = DeviceRule(allow=True)
 # `runc spec` and its default devices, as runc 1.1.5 leaves them in devices.list
 LIST_OF_RUNC = """\
 b *:* m
