@@ -63,6 +63,14 @@ class Intent(NamedTuple):
     init: Init | None = None
 
 
+class Failure(NamedTuple):
+    """Why the program did not run, as init wrote it through the fifo. Untrusted."""
+
+    step: str
+    errno: int
+    text: str
+
+
 class Swept(NamedTuple):
     """What `Factory.sweep()` did with one thing that a crash left behind."""
 

@@ -12,6 +12,8 @@ from __future__ import annotations
 
 from typing import NamedTuple, Protocol
 
+from libcontainer_py.record import Failure as Failure  # noqa: PLC0414  (a word of this seam, which backends name here)
+
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
@@ -52,14 +54,6 @@ class Taken:
     STOPPED = "stopped"  # init ended
     PAUSED = "paused"  # init is frozen
     TIMEOUT = "timeout"
-
-
-class Failure(NamedTuple):
-    """Why the program did not run, as init wrote it through the fifo. Untrusted."""
-
-    step: str
-    errno: int
-    text: str
 
 
 class Gate(Protocol):

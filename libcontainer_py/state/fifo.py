@@ -18,10 +18,10 @@ import os
 import select
 import stat
 import time
-from typing import NamedTuple
 
 from libcontainer_py.init.messages import WAITING_NAME, unpack_failure
 from libcontainer_py.kernel import process
+from libcontainer_py.record import Failure
 from libcontainer_py.state.atomic import Opened
 
 TYPE_CHECKING = False
@@ -37,14 +37,6 @@ WAITING_NAMES = ("runc:[2:INIT]", WAITING_NAME)
 _SLICE = 0.02
 """How often the link count and the rest are looked at, seconds."""
 _PIPE_BUF = 4096
-
-
-class Failure(NamedTuple):
-    """Why the program did not run, as init wrote it through the fifo. Untrusted."""
-
-    step: str
-    errno: int
-    text: str
 
 
 def make(directory: int, owner: tuple[int, int]) -> None:
