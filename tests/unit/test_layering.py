@@ -29,8 +29,8 @@ MAY_IMPORT = {
     "spec": "lifecycle errors",
     "plan": "spec kernel.constants init.messages errors",
     "hooks": "spec errors",
-    "state": "lifecycle spec kernel init.messages errors",  # init.messages: what init writes into exec.fifo
-    "cgroups": "kernel spec errors",
+    "state": "lifecycle spec kernel kernel.constants init.messages errors",  # init.messages: what exec.fifo carries
+    "cgroups": "kernel kernel.constants spec errors",
     "init": "kernel kernel.constants init.messages",
     "backends": "",
     "backends.base": "lifecycle spec errors",
@@ -47,7 +47,7 @@ MAY_IMPORT = {
     "sandbox": "factory container process streams spec errors",
     "aio": "factory container process sandbox streams errors",
     "doctor": "backends backends.base backends.linux cgroups kernel kernel.constants errors",
-    "testing": f"{ROOT} lifecycle spec state backends.base backends.procedures backends.memory errors",
+    "testing": f"factory container process sandbox state backends.procedures backends.memory {VERBS}",
     "cli": ROOT,
     "__main__": "cli",
     ROOT: "",
