@@ -68,6 +68,11 @@ class Factory:
         Raises InvalidId, ConfigError (with every problem), ContainerExists, ProgramNotFound, CreateError, HookError,
         CgroupError, StateError, UnsupportedPlatform; after an error nothing of it is left.
         """
+        return self._create(container_id, bundle, stdin, stdout, stderr, reaper=False)
+
+    def _create(
+        self, container_id: str, bundle: StrPath | Spec, stdin: Stdio, stdout: Stdio, stderr: Stdio, *, reaper: bool
+    ) -> Container:
         is_path = isinstance(bundle, (str, os.PathLike))
         request = CreateRequest(
             container_id,
@@ -76,9 +81,14 @@ class Factory:
             _descriptor(stdin),
             _descriptor(stdout),
             _descriptor(stderr),
+            reaper,
         )
         backend = self._backend
         return Container._of(backend, backend.create(request), owner=True)
+
+    def directory(self, container_id: str) -> str:
+        """The state directory of a container of that id, whether there is one or not."""
+        return os.path.join(self._backend.root, container_id)
 
     def load(self, container_id: str) -> Container:
         """A handle on an existing container, whoever made it: this library or runc.

@@ -1,0 +1,222 @@
+"""run(): a command in a fresh container on the host's file system, with no image, no bundle and no root.
+
+What the command sees: the host's files, read-only; empty directories in place of /run, /tmp, the homes and /sys; a /proc and
+/dev of its own; no network, no capabilities, no way to gain privileges, an environment of PATH, HOME and LANG. Pid 1 is a
+small reaper, the command its child. For an ordinary user it runs in a user namespace with his one id.
+
+The host's files come through overlayfs. A read-only mount would not do: connect() to a socket that a process of the host
+has bound somewhere, such as docker.sock, needs no writable mount. Through an overlay no such socket can be reached,
+wherever it is and whenever it was bound, because the kernel finds sockets by inode and the overlay's inodes are others.
+
+It is no boundary against bugs of the kernel, against what the user may read anyway, and, until limits are there, against
+using up processor, memory and process ids.
+"""
+
+from __future__ import annotations
+
+import os
+import select
+
+from libcontainer_py.factory import Factory
+from libcontainer_py.kernel import mountinfo
+from libcontainer_py.process import PIPE, Result
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Iterator, Mapping, Sequence
+
+    from libcontainer_py.container import Container
+    from libcontainer_py.factory import Stdio
+    from libcontainer_py.spec import Spec
+    from libcontainer_py.spec.config import Mount
+
+PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
+ENVIRONMENT = {"PATH": PATH, "HOME": "/tmp", "LANG": "C.UTF-8"}  # noqa: S108  (the sandbox's own /tmp, empty)
+_COVERED = ("/run", "/var/run", "/tmp", "/var/tmp", "/root", "/home", "/sys")  # noqa: S108  (hidden, not used)
+_OWN = ("/proc", "/dev")
+_ON_DISK = frozenset(
+    "bcachefs btrfs cramfs erofs ext2 ext3 ext4 f2fs iso9660 jfs nfs nfs4 nilfs2 overlay reiserfs squashfs udf virtiofs xfs "
+    "zfs".split()
+)
+_CHUNK = 65536
+
+
+def run(
+    args: Sequence[str],
+    *,
+    env: Mapping[str, str] | None = None,
+    cwd: str | None = None,
+    stdin: Stdio = None,
+    stdout: Stdio = PIPE,
+    stderr: Stdio = PIPE,
+    check: bool = False,
+    factory: Factory | None = None,
+) -> Result:
+    """Run a command in a fresh container on the host's file system, and give back its output and returncode.
+
+    `env` is added to PATH, HOME and LANG; `cwd` is absolute, by default /. Streams are as in subprocess; stdout and stderr
+    are captured, as bytes. With `check` a returncode other than 0 raises CommandFailed.
+
+    Raises ProgramNotFound, CreateError, UnsupportedPlatform and the other errors of `Factory.create`.
+    """
+    command = _arguments(args)
+    factory = factory if factory is not None else Factory()
+    captured: dict[int, bytearray] = {}
+    given: list[int] = []  # the container's ends
+    try:
+        ends = [_end(stream, captured, given) for stream in (stdout, stderr)]
+        with _container(factory, command, env, cwd, stdin, *ends) as container:
+            while given:
+                os.close(given.pop())
+            container.start()
+            _drain(captured)
+            status = container.wait()
+    finally:
+        for descriptor in (*given, *captured):
+            os.close(descriptor)
+    outputs = iter(bytes(buffer) for buffer in captured.values())
+    out, err = (next(outputs) if stream == PIPE else None for stream in (stdout, stderr))
+    result = Result(command, 0 if status.returncode is None else status.returncode, out, err)
+    if check:
+        result.check_returncode()
+    return result
+
+
+def call(args: Sequence[str], *, factory: Factory | None = None) -> int:
+    """Run a command in a sandbox with our own standard streams, and give back its exit code (128 + n for signal n)."""
+    factory = factory if factory is not None else Factory()
+    with _container(factory, _arguments(args), None, None, None, None, None) as container:
+        container.start()
+        code = container.wait().exit_code
+        return 0 if code is None else code
+
+
+def _arguments(args: Sequence[str]) -> tuple[str, ...]:
+    if isinstance(args, (str, bytes)):
+        raise TypeError(f"args is a sequence of words, not {args!r}: there is no shell")
+    return tuple(args)
+
+
+def _end(stream: Stdio, captured: dict[int, bytearray], given: list[int]) -> Stdio:
+    if stream != PIPE:
+        return stream
+    ours, theirs = os.pipe()
+    captured[ours] = bytearray()
+    given.append(theirs)
+    return theirs
+
+
+def _drain(captured: Mapping[int, bytearray]) -> None:
+    """Read all pipes to their ends."""
+    poll = select.poll()
+    for descriptor in captured:
+        poll.register(descriptor, select.POLLIN)
+    still = len(captured)
+    while still:
+        for descriptor, _ in poll.poll():
+            chunk = os.read(descriptor, _CHUNK)
+            captured[descriptor] += chunk
+            if not chunk:
+                poll.unregister(descriptor)
+                still -= 1
+
+
+def _container(
+    factory: Factory,
+    command: tuple[str, ...],
+    env: Mapping[str, str] | None,
+    cwd: str | None,
+    stdin: Stdio,
+    stdout: Stdio,
+    stderr: Stdio,
+) -> Container:
+    container_id = f"sandbox-{os.urandom(8).hex()}"
+    spec = _spec(command, {**ENVIRONMENT, **(env or {})}, cwd or "/", factory.directory(container_id))
+    return factory._create(container_id, spec, stdin, stdout, stderr, reaper=True)
+
+
+def _spec(command: tuple[str, ...], environment: Mapping[str, str], cwd: str, directory: str) -> Spec:
+    import attrs  # noqa: PLC0415  (the faces load no attrs before it is needed)
+
+    from libcontainer_py.spec import Spec  # noqa: PLC0415
+    from libcontainer_py.spec.config import Capabilities, Root  # noqa: PLC0415
+    from libcontainer_py.spec.linux import IDMapping, Namespace  # noqa: PLC0415
+
+    base = Spec.default(command)
+    if base.process is None or base.linux is None:
+        raise AssertionError("the default has both")
+    ordinary = os.geteuid() != 0
+    kinds = ("pid", "network", "ipc", "uts", "mount", "cgroup", *(("user",) if ordinary else ()))
+    return attrs.evolve(
+        base,
+        root=Root(path="rootfs"),
+        hostname="sandbox",
+        process=attrs.evolve(
+            base.process,
+            cwd=cwd,
+            env=tuple(f"{name}={value}" for name, value in environment.items()),
+            capabilities=Capabilities(),
+            rlimits=(),
+            no_new_privileges=True,
+        ),
+        mounts=(*_files(os.path.join(directory, "rootfs")), *_system(ordinary)),
+        linux=attrs.evolve(
+            base.linux,
+            namespaces=tuple(Namespace(type=kind) for kind in kinds),
+            uid_mappings=(IDMapping(container_id=0, host_id=os.geteuid(), size=1),) if ordinary else (),
+            gid_mappings=(IDMapping(container_id=0, host_id=os.getegid(), size=1),) if ordinary else (),
+            resources=None if ordinary else base.linux.resources,
+        ),
+    )
+
+
+def _files(empty: str) -> Iterator[Mount]:
+    """The host's file systems that lie on a disk, each through an overlay, and empty directories over what is hidden."""
+    from libcontainer_py.spec.config import Mount  # noqa: PLC0415
+
+    covered = dict.fromkeys((*_COVERED, os.path.expanduser("~")))
+    real = [path for path in dict.fromkeys(map(os.path.realpath, covered)) if path != "/" and os.path.isdir(path)]
+    hidden = [path for path in real if not any(_is_below(path, other) for other in (*real, *_OWN) if other != path)]
+    # the second layer must not lie within the first: an empty file system of its own
+    yield Mount(destination="/", type="tmpfs", source="tmpfs", options=("nosuid", "nodev", "noexec", "size=4k"))
+    yield _overlay("/", empty)
+    for point in dict.fromkeys(mount.point for mount in mountinfo.mounts() if mount.fstype in _ON_DISK):
+        if point != "/" and os.path.isdir(point) and not any(_is_below(point, other) for other in (*hidden, *_OWN)):
+            yield _overlay(point, empty)
+    for path in hidden:
+        mode = "1777" if path in ("/tmp", "/var/tmp") else "755"  # noqa: S108  (the sandbox's own)
+        options = ("nosuid", "nodev", f"mode={mode}", "size=25%" if mode == "1777" else "size=16m")
+        yield Mount(destination=path, type="tmpfs", source="tmpfs", options=options)
+
+
+def _overlay(path: str, empty: str) -> Mount:
+    from libcontainer_py.spec.config import Mount  # noqa: PLC0415
+
+    # an overlay without an upper layer wants two lower ones; backslashes keep `:` and `,` from being separators
+    layers = ":".join(_escape(layer) for layer in (path, empty))
+    return Mount(destination=path, type="overlay", source="overlay", options=("ro", "nosuid", "nodev", f"lowerdir={layers}"))
+
+
+def _escape(path: str) -> str:
+    return "".join("\\" + character if character in "\\:," else character for character in path)
+
+
+def _is_below(path: str, other: str) -> bool:
+    return path == other or path.startswith(other.rstrip("/") + "/")
+
+
+def _system(ordinary: bool) -> Iterator[Mount]:
+    """/proc, /dev and what belongs into it."""
+    from libcontainer_py.spec.config import Mount  # noqa: PLC0415
+
+    safe = ("nosuid", "noexec", "nodev")
+    tty = () if ordinary else ("gid=5",)  # the group tty is not mapped for an ordinary user
+    rows: Iterable[tuple[str, str, tuple[str, ...]]] = (
+        ("/proc", "proc", safe),
+        ("/dev", "tmpfs", ("nosuid", "noexec", "strictatime", "mode=755", "size=65536k")),
+        ("/dev/pts", "devpts", ("nosuid", "noexec", "newinstance", "ptmxmode=0666", "mode=0620", *tty)),
+        ("/dev/shm", "tmpfs", (*safe, "mode=1777", "size=25%")),  # noqa: S108  (the sandbox's own)
+        ("/dev/mqueue", "mqueue", safe),
+    )
+    for destination, fstype, options in rows:
+        yield Mount(destination=destination, type=fstype, source=fstype, options=options)
