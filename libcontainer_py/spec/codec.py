@@ -7,6 +7,7 @@ A class of the specification is a `Node` whose fields say everything that the co
         type: str                     no default: required in a document
         hard: Uint64                  an int with a range
         flags: tuple[str, ...] = ()   an array; absent and null are the default
+        label: str | None = None      a string; absent, null and "" are None
 
 The JSON name is the field's in camel case, or `metadata={"json": "containerID"}`. `ALWAYS` marks a field that has a
 default and is written all the same, `REQUIRED` one that a document must have although it has a default in Python.
@@ -26,7 +27,7 @@ from typing import Any
 import attrs
 
 from libcontainer_py.errors import ConfigError, Problem
-from libcontainer_py.spec.shapes import SCALARS, Keyed, Listing, Shape, Word, copied, is_key, is_object, kind_of
+from libcontainer_py.spec.shapes import SCALARS, Keyed, Listing, Shape, Text, Word, copied, is_key, is_object, kind_of
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -186,7 +187,7 @@ def is_empty(value: object) -> bool:
 class Member:
     """One field of a class, as the codec sees it."""
 
-    __slots__ = ("alias", "always", "default", "json", "name", "nullable", "optional", "required", "shape")
+    __slots__ = ("alias", "always", "blank", "default", "json", "name", "nullable", "optional", "required", "shape")
 
     def __init__(self, field: attrs.Attribute[Any], owner: type[Node]) -> None:
         self.name = field.name
@@ -196,6 +197,7 @@ class Member:
         annotation = str(field.type)
         self.nullable = annotation.endswith(" | None")
         self.shape = _shape(annotation.removesuffix(" | None"), owner)
+        self.blank = self.nullable and isinstance(self.shape, Text)
         self.optional = field.default is not attrs.NOTHING
         self.required: bool = not self.optional or field.metadata.get("required", False)
         self.always: bool = field.metadata.get("always", False)
@@ -245,6 +247,8 @@ class Tree(Shape):
                 written[key] = None
                 if member.required:
                     problems.append(Problem(prefix + key, "is required, found null"))
+            elif item == "" and member.blank:  # Go cannot tell an empty string from an absent one, so nobody may
+                written[key] = ""
             else:
                 found = member.shape.decode(item, prefix + key, problems)
                 given[member.alias] = found

@@ -7,6 +7,7 @@ environment variables are never put into a problem. `codec` has the shape of our
 
 from __future__ import annotations
 
+import abc
 import json
 from typing import Any
 
@@ -27,19 +28,20 @@ class Unfit(Problem):
     __slots__ = ()
 
 
-class Shape:
+class Shape(abc.ABC):
     """A kind of value; `expected` is what a problem calls it."""
 
-    expected = "a value"
+    expected: str
 
+    @abc.abstractmethod
     def zero(self) -> Any:
-        return None
+        """The harmless value."""
 
+    @abc.abstractmethod
     def decode(self, value: Any, path: str, problems: list[Problem]) -> Any:
         """The Python value of a JSON value that is not null."""
-        self.check(value, path, problems)
-        return value
 
+    @abc.abstractmethod
     def check(self, value: Any, path: str, problems: list[Problem]) -> None:
         """Report where a Python value, however it came about, may not be written here."""
 
@@ -208,6 +210,9 @@ class Section(Shape):
     """An object that is kept as it is."""
 
     expected = "an object"
+
+    def zero(self) -> dict[str, Any]:
+        return {}
 
     def decode(self, value: Any, path: str, problems: list[Problem]) -> Any:
         return copied(value, path, problems) if is_object(value) else self.wrong(value, path, problems)

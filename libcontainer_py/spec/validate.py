@@ -102,7 +102,7 @@ def between(spec: Spec) -> Iterator[Problem]:
     if "mount" not in kinds:
         yield Problem("linux.namespaces", "a mount namespace is required", hint='add {"type": "mount"}')
     for name in ("hostname", "domainname"):
-        if getattr(spec, name) and "uts" not in kinds:
+        if getattr(spec, name) is not None and "uts" not in kinds:  # it would change the host's
             yield Problem(name, "needs a uts namespace", getattr(spec, name), 'add {"type": "uts"} to linux.namespaces')
     user = kinds.get("user")
     for name in ("uid_mappings", "gid_mappings"):

@@ -11,7 +11,14 @@ import attrs
 import pytest
 
 from libcontainer_py.errors import ConfigError, Problem
-from libcontainer_py.spec import Hook, IDMapping, Mount, Process, Root, Spec, State, codec
+from libcontainer_py.lifecycle import Status
+from libcontainer_py.spec import Hook, IDMapping, Mount, Namespace, Process, Root, Spec, State, codec
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from libcontainer_py.spec.codec import Json, Uint16
 
 DATA = Path(__file__).parents[2] / "data"
 CONFIGS = sorted(DATA.glob("config-*.json"))
@@ -79,6 +86,17 @@ def test_defaults_that_were_spelled_out_stay() -> None:
     assert Spec.from_dict(document).to_dict() == document
     lean = good() | {"process": {"cwd": "/"}, "linux": {}}
     assert Spec.from_dict(document) == Spec.from_dict(lean), "they mean the same"
+
+
+def test_an_empty_string_is_no_string() -> None:
+    document = good() | {"hostname": "", "linux": {"cgroupsPath": "", "namespaces": [{"type": "ipc", "path": ""}]}}
+    spec = Spec.from_dict(document)
+    assert spec.hostname is None
+    assert spec.linux is not None
+    assert spec.linux.cgroups_path is None
+    assert spec.linux.namespaces == (Namespace(type="ipc"),)
+    assert spec.to_dict() == document
+    assert Spec.from_dict(good() | {"root": {"path": ""}}).root == Root(path=""), "required: for validate to refuse"
 
 
 def test_unknown_keys_are_kept_at_every_level() -> None:
@@ -265,6 +283,39 @@ def test_what_is_built_by_hand_is_inspected() -> None:
     ]
 
 
+@attrs.frozen(kw_only=True)
+class Extension(Spec):
+    """A configuration with sections of somebody else's."""
+
+    labels: tuple[str, ...] = ()
+    section: Json | None = None
+    numbers: Mapping[str, Uint16] = attrs.field(factory=dict)
+
+
+@attrs.frozen(kw_only=True)
+class Beyond(codec.Node):
+    odd: set[str] = attrs.field(factory=set)
+
+
+def test_a_class_of_somebody_else() -> None:
+    document = good() | {"mounts": [{"destination": "/a"}], "labels": ["x"], "numbers": {"a": 1}}
+    extension = Extension.from_dict(document)
+    assert extension.mounts == (Mount(destination="/a"),)
+    assert extension.labels == ("x",)
+    assert extension.to_dict() == document
+    assert codec.inspect(extension) == []
+    wrong = Extension(labels=5, numbers=[], section="s")  # type: ignore[arg-type]
+    assert [str(problem) for problem in codec.inspect(wrong)] == [
+        "labels: expected an array, found an integer",
+        "section: expected an object, found a string",
+        "numbers: expected an object, found an array",
+    ]
+    with pytest.raises(ConfigError, match=r"section: expected an object, found an array; numbers: expected an object"):
+        Extension.from_dict(good() | {"section": [], "numbers": 1})
+    with pytest.raises(TypeError, match=r"Beyond: no shape for 'set\[str\]'"):
+        Beyond().to_dict()
+
+
 def test_from_dict_of_what_is_no_json() -> None:
     with pytest.raises(ConfigError) as caught:
         Spec.from_dict({"ociVersion": {1, 2}, 3: 4})  # type: ignore[dict-item]
@@ -283,8 +334,14 @@ def test_state() -> None:
     document = {"ociVersion": "1.3.0", "id": "c1", "status": "running", "pid": 7, "bundle": "/b"}
     assert json.loads(state.to_json()) == document | {"annotations": {"a": "b"}}
     assert State.from_json(state.to_json()) == state
+    assert state.status is Status.RUNNING
+    assert codec.inspect(state) == []
+    object.__setattr__(state, "status", "resting")
+    assert [problem.path for problem in codec.inspect(state)] == ["status"]
     stopped = State(oci_version="1.0.2", id="c", status="stopped", bundle="/b")
     assert json.loads(stopped.to_json())["pid"] == 0
     with pytest.raises(ConfigError, match="status: expected one of creating, created, running, paused, stopped"):
         State.from_dict(document | {"status": "resting"})
+    with pytest.raises(ConfigError, match="status: is required"):
+        State.from_dict({"ociVersion": "1.3.0", "id": "c1", "bundle": "/b"})
     assert State.from_dict(document | {"owner": "root"}).to_dict() == document | {"owner": "root"}

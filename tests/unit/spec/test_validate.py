@@ -239,6 +239,11 @@ def test_namespaces(kinds: tuple[str, ...], expected: list[str]) -> None:
     assert found(spec) == expected
 
 
+def test_even_an_empty_hostname_is_not_set_on_the_host() -> None:
+    spec = attrs.evolve(linux(namespaces=[Namespace(type="mount")]), hostname="")
+    assert found(spec) == ["hostname: needs a uts namespace"]
+
+
 def test_no_linux_section_is_no_container() -> None:
     spec = attrs.evolve(GOOD, linux=None, hostname=None)
     assert found(spec) == ["linux.namespaces: a mount namespace is required"]
