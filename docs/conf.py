@@ -7,7 +7,7 @@ from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).parents[1]))
 
-import libcontainer_py  # noqa: E402  (the checkout, whatever is installed)
+import libcontainer_py  # the checkout, whatever is installed
 
 project = "libcontainer-py"
 copyright = "the authors of libcontainer-py"

@@ -3,7 +3,7 @@
 A `Snapshot` says what is there: processes, mounts, cgroup directories, state directories, descriptors of this process.
 Two of them, before and after, tell what leaked. Other programs and other runs of the tests go on beside us, so a
 `Ledger` tells what is ours: what descends from this process or carries its mark, and what it or a program that it ran
-has named. With `strict` (in CI, where nobody else is) everything new counts.
+has named. With `strict` (in CI, where nobody else makes containers) everything new counts.
 """
 
 from __future__ import annotations

@@ -43,7 +43,7 @@ def test_ci_runs_the_commands_of_the_readme() -> None:
     commands = re.findall(r"^\$ (.*)$", text_of("README.md"), re.MULTILINE)
     assert len(commands) == 2
     for command in commands:
-        assert command in text_of(".ci/run")
+        assert command in text_of(".ci/gate.py")
 
 
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: str(page.relative_to(CHECKOUT)))
