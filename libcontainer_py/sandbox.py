@@ -18,7 +18,7 @@ import os
 import select
 
 from libcontainer_py.factory import Factory
-from libcontainer_py.kernel import mountinfo
+from libcontainer_py.kernel import mountinfo, process
 from libcontainer_py.process import PIPE, Result
 
 TYPE_CHECKING = False
@@ -82,15 +82,6 @@ def run(
     return result
 
 
-def call(args: Sequence[str], *, factory: Factory | None = None) -> int:
-    """Run a command in a sandbox with our own standard streams, and give back its exit code (128 + n for signal n)."""
-    factory = factory if factory is not None else Factory()
-    with _container(factory, _arguments(args), None, None, None, None, None) as container:
-        container.start()
-        code = container.wait().exit_code
-        return 0 if code is None else code
-
-
 def _arguments(args: Sequence[str]) -> tuple[str, ...]:
     if isinstance(args, (str, bytes)):
         raise TypeError(f"args is a sequence of words, not {args!r}: there is no shell")
@@ -146,10 +137,11 @@ def _spec(command: tuple[str, ...], environment: Mapping[str, str], cwd: str, di
     if base.process is None or base.linux is None:
         raise AssertionError("the default has both")
     ordinary = os.geteuid() != 0
+    whole = not ordinary and not process.in_user_namespace()
     kinds = ("pid", "network", "ipc", "uts", "mount", "cgroup", *(("user",) if ordinary else ()))
     return attrs.evolve(
         base,
-        root=Root(path="rootfs"),
+        root=Root(path="rootfs", readonly=True),
         hostname="sandbox",
         process=attrs.evolve(
             base.process,
@@ -159,7 +151,7 @@ def _spec(command: tuple[str, ...], environment: Mapping[str, str], cwd: str, di
             rlimits=(),
             no_new_privileges=True,
         ),
-        mounts=(*_files(os.path.join(directory, "rootfs")), *_system(ordinary)),
+        mounts=(*_files(os.path.join(directory, "rootfs"), whole=whole), *_system(ordinary)),
         linux=attrs.evolve(
             base.linux,
             namespaces=tuple(Namespace(type=kind) for kind in kinds),
@@ -170,31 +162,64 @@ def _spec(command: tuple[str, ...], environment: Mapping[str, str], cwd: str, di
     )
 
 
-def _files(empty: str) -> Iterator[Mount]:
-    """The host's file systems that lie on a disk, each through an overlay, and empty directories over what is hidden."""
+def _files(empty: str, *, whole: bool) -> Iterator[Mount]:
+    """The host's file systems that lie on a disk, through overlays, and empty directories over what is hidden.
+
+    `whole`: one overlay a file system. A user namespace may not take a file system apart from what was mounted on it
+    before, since that could show what the mount hides; there it is one overlay a directory that has no mounts below.
+    """
     from libcontainer_py.spec.config import Mount  # noqa: PLC0415
 
     covered = dict.fromkeys((*_COVERED, os.path.expanduser("~")))
     real = [path for path in dict.fromkeys(map(os.path.realpath, covered)) if path != "/" and os.path.isdir(path)]
     hidden = [path for path in real if not any(_is_below(path, other) for other in (*real, *_OWN) if other != path)]
-    # the second layer must not lie within the first: an empty file system of its own
-    yield Mount(destination="/", type="tmpfs", source="tmpfs", options=("nosuid", "nodev", "noexec", "size=4k"))
-    yield _overlay("/", empty)
-    for point in dict.fromkeys(mount.point for mount in mountinfo.mounts() if mount.fstype in _ON_DISK):
-        if point != "/" and os.path.isdir(point) and not any(_is_below(point, other) for other in (*hidden, *_OWN)):
-            yield _overlay(point, empty)
+    # below all: an empty file system, since a second layer must not lie within the first
+    yield Mount(destination="/", type="tmpfs", source="tmpfs", options=("nosuid", "nodev", "mode=755"))
+    mounted = {mount.point: mount.fstype for mount in mountinfo.mounts()}
+    if whole:
+        yield _overlay("/", "/", empty)
+        for point in mounted:
+            out_of_sight = any(_is_below(point, other) for other in (*hidden, *_OWN))
+            if point != "/" and mounted[point] in _ON_DISK and os.path.isdir(point) and not out_of_sight:
+                yield _overlay(point, point, empty)
+    else:
+        yield from _pieces("/", mounted, {*hidden, *_OWN}, empty)
     for path in hidden:
         mode = "1777" if path in ("/tmp", "/var/tmp") else "755"  # noqa: S108  (the sandbox's own)
         options = ("nosuid", "nodev", f"mode={mode}", "size=25%" if mode == "1777" else "size=16m")
         yield Mount(destination=path, type="tmpfs", source="tmpfs", options=options)
 
 
-def _overlay(path: str, empty: str) -> Mount:
+def _pieces(directory: str, mounted: Mapping[str, str], hidden: set[str], empty: str) -> Iterator[Mount]:
+    """An overlay for each directory in `directory`, or for those in it where there are mounts below it."""
     from libcontainer_py.spec.config import Mount  # noqa: PLC0415
 
-    # an overlay without an upper layer wants two lower ones; backslashes keep `:` and `,` from being separators
-    layers = ":".join(_escape(layer) for layer in (path, empty))
-    return Mount(destination=path, type="overlay", source="overlay", options=("ro", "nosuid", "nodev", f"lowerdir={layers}"))
+    with os.scandir(directory) as entries:
+        paths = sorted(entry.path for entry in entries)
+    for path in paths:
+        source = os.path.realpath(path)
+        if path in hidden or source in hidden or any(_is_below(source, other) for other in hidden):
+            continue
+        if os.path.isfile(source) and os.access(source, os.R_OK):
+            yield Mount(destination=path, source=source, options=("bind", "ro", "nosuid", "nodev"))
+        elif not os.path.isdir(source) or not os.access(source, os.R_OK | os.X_OK):
+            continue
+        elif mounted.get(path, "ext4") not in _ON_DISK:
+            continue
+        elif any(_is_below(point, source) for point in mounted if point != source):
+            yield from _pieces(path, mounted, hidden, empty)
+        else:
+            yield _overlay(source, path, empty)
+
+
+def _overlay(source: str, destination: str, empty: str) -> Mount:
+    from libcontainer_py.spec.config import Mount  # noqa: PLC0415
+
+    # an overlay without an upper layer wants two lower ones; backslashes keep `:` and `,` from being separators;
+    # userxattr: in a user namespace trusted.* attributes are out of reach
+    layers = ":".join(_escape(layer) for layer in (source, empty))
+    options = ("ro", "nosuid", "nodev", "userxattr", f"lowerdir={layers}")
+    return Mount(destination=destination, type="overlay", source="overlay", options=options)
 
 
 def _escape(path: str) -> str:

@@ -35,10 +35,11 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 
 def _sandbox(command: Sequence[str]) -> int:
-    from libcontainer_py import ContainerError, ProgramNotFound, call  # noqa: PLC0415  (after the usage is checked)
+    from libcontainer_py import ContainerError, ProgramNotFound, run  # noqa: PLC0415  (after the usage is checked)
 
     try:
-        return call(command)
+        code = run(command, stdout=None, stderr=None).returncode
+        return code if code >= 0 else 128 - code
     except ProgramNotFound as error:
         return _complain(str(error), _NOT_FOUND if error.errno == _ENOENT else _NOT_EXECUTABLE)
     except ContainerError as error:

@@ -123,3 +123,9 @@ def boot_id() -> str:
 def namespace_inode(name: str, pid: "int | str" = "thread-self") -> int:
     """st_ino of a namespace, by its name under /proc/PID/ns."""
     return os.stat(f"/proc/{pid}/ns/{name}").st_ino
+
+
+def in_user_namespace() -> bool:
+    """Whether this process is in a user namespace other than the first. Source: user_namespaces(7), uid_map."""
+    with open("/proc/self/uid_map") as file:
+        return file.read().split() != ["0", "0", "4294967295"]
