@@ -51,11 +51,13 @@ class MemoryGate:
 
     def __init__(self, store: MemoryStore, directory: str, fifo: MemoryFifo) -> None:
         self._host = store.host
+        self._store = store
         self._directory = directory
         self._fifo = fifo
         self._came_late = False
         with self._host.clock.changed:
             fifo.gates.append(self)
+            store.gates.append(self)
             self._came_late = not fifo.zero and self._host.init_of(directory) is None
             self._let_in()
 
@@ -105,19 +107,24 @@ class MemoryGate:
         with self._host.clock.changed:
             if self in self._fifo.gates:
                 self._fifo.gates.remove(self)
+                self._store.gates.remove(self)
                 if not self._fifo.gates:
                     self._fifo.zero = False
                     self._host.clock.changed.notify_all()
 
 
 class MemoryStore:
-    """A Store that a test can look into: `directories` by id, `locked` the ids that somebody has locked."""
+    """A Store that a test can look into.
+
+    `directories` by id, `locked` the ids that somebody has locked, `gates` the fifos that somebody has open.
+    """
 
     def __init__(self, host: MemoryHost, *, root: str = "/run/memory") -> None:
         self.host = host
         self._root = root
         self.directories: dict[str, MemoryDirectory] = {}
         self.locked: dict[str, object] = {}
+        self.gates: list[MemoryGate] = []
 
     # -- what tests do to it --------------------------------------------------------------------------------------
 
@@ -135,10 +142,8 @@ class MemoryStore:
         """The process that uses the store dies: its locks and its descriptors go with it."""
         with self.host.clock.changed:
             self.locked.clear()
-            for entry in self.directories.values():
-                if entry.fifo is not None:
-                    for gate in list(entry.fifo.gates):
-                        gate.close()
+            for gate in list(self.gates):
+                gate.close()
             self.host.clock.changed.notify_all()
 
     # -- Store ----------------------------------------------------------------------------------------------------
@@ -278,11 +283,11 @@ class MemoryStore:
             return FOREVER if entry is None else self.host.now() - entry.changed
 
     def is_empty(self, container_id: str) -> bool:
-        """Whether nothing is in it."""
+        """Whether it is there and nothing is in it."""
         with self.host.clock.changed:
             entry = self.directories.get(container_id)
             if entry is None:
-                return True
+                return False
             return entry.intent is None and entry.record is None and entry.fifo is None and not entry.foreign
 
     def sweep_remains(self) -> list[Swept]:

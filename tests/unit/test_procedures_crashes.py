@@ -1,0 +1,171 @@
+"""A kill -9 or an error at any step of the procedures, and what it leaves."""
+
+from __future__ import annotations
+
+import pytest
+
+from libcontainer_py.backends.procedures import Procedures
+from libcontainer_py.errors import (
+    IllegalOperation,
+)
+from tests.unit.scenes import (
+    REQUEST,
+    SCENARIOS,
+    Crash,
+    crash_at,
+    moments,
+    picture,
+    run_into,
+    status,
+)
+
+# -- kill -9 ----------------------------------------------------------------------------------------------------------
+
+MOMENTS = [(scenario, *moment) for scenario in SCENARIOS for moment in moments(scenario) if moment[2] != "store.unlock"]
+
+
+@pytest.mark.parametrize(("scenario", "number", "when", "step"), MOMENTS)
+def test_after_a_crash_a_delete_by_force_leaves_nothing(scenario, number, when, step):
+    backend, empty = run_into(scenario, number, when, Crash)
+    backend.crash()
+    Procedures(backend.store, backend.host).destroy("web", force=True)
+    assert picture(backend) == empty
+
+
+@pytest.mark.parametrize(
+    ("scenario", "number", "when", "step"),
+    [moment for moment in MOMENTS if moment[0] in {"create", "destroy half-made", "sweep half-made"}],
+)
+def test_after_a_crash_a_sweep_leaves_nothing_or_a_container(scenario, number, when, step):
+    backend, empty = run_into(scenario, number, when, Crash)
+    backend.crash()
+    procedures = Procedures(backend.store, backend.host)
+    removed = [swept.id for swept in procedures.sweep() if swept.removed]
+    if "web" in backend.ids():
+        # init was let go, so it is a container as good as any
+        assert removed == []
+        assert status(backend) == "created"
+        procedures.release("web", timeout=None, checked=True)
+        assert status(backend) == "running"
+        procedures.destroy("web", force=True)
+    assert removed in ([], ["web"])
+    assert picture(backend) == empty
+    assert [swept for swept in procedures.sweep() if swept.removed] == []
+
+
+@pytest.mark.parametrize(
+    ("scenario", "number", "when", "step"), [moment for moment in MOMENTS if moment[0] == "release"]
+)
+def test_after_a_crash_of_start_the_next_caller_gets_a_right_answer(scenario, number, when, step):
+    backend, _ = run_into(scenario, number, when, Crash)
+    backend.crash()
+    procedures = Procedures(backend.store, backend.host)
+    seen = status(backend)
+    if seen == "created":
+        procedures.release("web", timeout=None, checked=True)
+    else:
+        assert seen == "running"
+        with pytest.raises(IllegalOperation, match="cannot start an already running container"):
+            procedures.release("web", timeout=None, checked=False)
+    assert status(backend) == "running"
+    assert not backend.store.has_fifo("web")
+
+
+@pytest.mark.parametrize(
+    ("scenario", "number", "when", "step"), [moment for moment in MOMENTS if moment[0].startswith("destroy stopped")]
+)
+def test_after_a_crash_of_delete_it_is_there_to_be_deleted_or_gone(scenario, number, when, step):
+    backend, empty = run_into(scenario, number, when, Crash)
+    backend.crash()
+    procedures = Procedures(backend.store, backend.host)
+    assert [swept for swept in procedures.sweep() if swept.removed] == []
+    if "web" in backend.ids():
+        assert status(backend) == "stopped"
+        procedures.destroy("web", force=False)
+    assert picture(backend) == empty
+
+
+@pytest.mark.parametrize("undo", ["destroy", "sweep"])
+def test_a_cgroup_that_another_made_meanwhile_is_left_alone(undo):
+    backend, _ = crash_at("host.make_init")
+    backend.crash()
+    path = "/sys/fs/cgroup/web"
+    del backend.host.cgroups[path]
+    cgroup = backend.host.make_cgroup(path)
+    stranger = backend.host.spawn()
+    stranger.cgroups = (path,)
+    procedures = Procedures(backend.store, backend.host)
+    procedures.sweep() if undo == "sweep" else procedures.destroy("web", force=True)
+    assert "web" not in backend.ids()
+    assert backend.host.cgroups[path] is cgroup
+    assert stranger.alive
+
+
+@pytest.mark.parametrize("undo", ["destroy", "sweep"])
+def test_a_cgroup_that_we_may_not_have_made_is_left_alone_where_somebody_is_in_it(undo):
+    backend, _ = crash_at("store.make")  # the inode is not known yet
+    backend.crash()
+    path = "/sys/fs/cgroup/web"
+    backend.host.make_cgroup(path)
+    stranger = backend.host.spawn()
+    stranger.cgroups = (path,)
+    procedures = Procedures(backend.store, backend.host)
+    procedures.sweep() if undo == "sweep" else procedures.destroy("web", force=True)
+    assert "web" not in backend.ids()
+    assert path in backend.host.cgroups
+    assert stranger.alive
+
+
+@pytest.mark.parametrize("undo", ["destroy", "sweep"])
+def test_the_process_that_has_the_pid_now_is_left_alone(undo):
+    backend, empty = crash_at("store.note", nth=1)
+    backend.crash()
+    stranger = backend.host.reuse_pid(backend.store.intent("web").init)
+    procedures = Procedures(backend.store, backend.host)
+    procedures.sweep() if undo == "sweep" else procedures.destroy("web", force=True)
+    assert stranger.alive
+    assert picture(backend) == empty
+
+
+# -- errors -----------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("error", [OSError, KeyboardInterrupt])
+@pytest.mark.parametrize(("scenario", "number", "when", "step"), [each for each in MOMENTS if each[0] == "create"])
+def test_a_create_that_fails_leaves_nothing(scenario, number, when, step, error):
+    backend, empty = run_into(scenario, number, when, error)
+    if (step, when) == ("store.make", "after"):
+        # make undoes itself; what comes between its end and the next line (Ctrl-C) is as a kill -9
+        backend.destroy("web", force=True)
+    assert picture(backend) == empty
+    backend.create(REQUEST)  # and the id is free
+    assert status(backend) == "created"
+
+
+@pytest.mark.parametrize(("scenario", "number", "when", "step"), [each for each in MOMENTS if each[0] == "release"])
+def test_a_start_that_fails_leaves_a_container_and_no_lock(scenario, number, when, step):
+    backend, empty = run_into(scenario, number, when, OSError)
+    assert backend.store.locked == {}
+    lost = (step, when) in {("store.open_fifo", "after"), ("gate.close", "before")}
+    assert picture(backend)["readers"] == int(lost)
+    assert status(backend) in {"created", "running"}
+    backend.store.crash()  # the descriptor that could not be closed
+    backend.destroy("web", force=True)
+    assert picture(backend) == empty
+
+
+@pytest.mark.parametrize(
+    ("scenario", "number", "when", "step"), [each for each in MOMENTS if each[0].startswith("destroy")]
+)
+def test_a_delete_that_fails_can_be_repeated(scenario, number, when, step):
+    backend, empty = run_into(scenario, number, when, OSError)
+    assert backend.store.locked == {}
+    backend.destroy("web", force=True)
+    assert picture(backend) == empty
+
+
+def test_each_injected_error_would_be_seen():
+    """The scenarios have steps, and the taps fire: without that, all of the above would say nothing."""
+    assert {scenario for scenario, *_ in MOMENTS} == set(SCENARIOS)
+    assert {step.partition(".")[0] for *_, step in MOMENTS} == {"store", "host", "birth", "gate"}
+    assert len(MOMENTS) > 200
