@@ -35,12 +35,14 @@ class Container:
     _record: Record
     _owner: bool
     _exit: ExitStatus | None
+    _guard: threading.Lock
 
     def __init__(self) -> None:
         raise TypeError("containers come from Factory.create() and Factory.load()")
 
     @classmethod
-    def _of(cls, backend: Backend, record: Record, *, owner: bool) -> Container:
+    def of(cls, backend: Backend, record: Record, *, owner: bool) -> Container:
+        """For Factory and run() alone: a handle; `owner` says that leaving it as a context manager deletes."""
         self = object.__new__(cls)
         self._backend = backend
         self._record = record

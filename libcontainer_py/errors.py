@@ -154,7 +154,7 @@ class StartError(StepError):
     result: Result | None = None
 
 
-class ProgramNotFound(StartError, FileNotFoundError):
+class ProgramNotFound(StartError, FileNotFoundError):  # type: ignore[misc]  # errno is an int in both, never None here
     """The program is not there, or nobody may execute it (`errno` tells)."""
 
 

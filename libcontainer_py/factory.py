@@ -11,6 +11,7 @@ from libcontainer_py.errors import BrokenStateWarning, ContainerNotFound, StateE
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    import builtins
     from collections.abc import Callable
     from typing import Protocol, TypeAlias
 
@@ -23,7 +24,7 @@ if TYPE_CHECKING:
 
         def fileno(self) -> int: ...
 
-    StrPath: TypeAlias = str | os.PathLike[str]
+    StrPath: TypeAlias = "str | os.PathLike[str]"
     Stdio: TypeAlias = int | HasFileno | None
 
 
@@ -37,7 +38,7 @@ class Factory:
     def __init__(self, root: StrPath | None = None, *, backend: Backend | None = None) -> None:
         if root is not None and backend is not None:
             raise TypeError("give a root or a backend, not both: a backend has its root already")
-        self._root = None if root is None else os.path.abspath(os.fspath(root))
+        self._root: str | None = None if root is None else os.path.abspath(os.fspath(root))
         self._given = backend
 
     def __repr__(self) -> str:
@@ -45,7 +46,8 @@ class Factory:
         return f"Factory({where!r})" if where is not None else "Factory()"
 
     @property
-    def _backend(self) -> Backend:
+    def backend(self) -> Backend:
+        """What carries out the verbs."""
         if self._given is None:
             from libcontainer_py.backends.linux import LinuxBackend  # noqa: PLC0415  (Linux on first use alone)
 
@@ -68,43 +70,34 @@ class Factory:
         Raises InvalidId, ConfigError (with every problem), ContainerExists, ProgramNotFound, CreateError, HookError,
         CgroupError, StateError, UnsupportedPlatform; after an error nothing of it is left.
         """
-        return self._create(container_id, bundle, stdin, stdout, stderr, reaper=False)
-
-    def _create(
-        self, container_id: str, bundle: StrPath | Spec, stdin: Stdio, stdout: Stdio, stderr: Stdio, *, reaper: bool
-    ) -> Container:
-        is_path = isinstance(bundle, (str, os.PathLike))
         request = CreateRequest(
             container_id,
-            os.path.abspath(os.fspath(bundle)) if is_path else "",
-            None if is_path else bundle,
-            _descriptor(stdin),
-            _descriptor(stdout),
-            _descriptor(stderr),
-            reaper,
+            os.path.abspath(os.fspath(bundle)) if isinstance(bundle, (str, os.PathLike)) else "",
+            None if isinstance(bundle, (str, os.PathLike)) else bundle,
+            descriptor_of(stdin),
+            descriptor_of(stdout),
+            descriptor_of(stderr),
         )
-        backend = self._backend
-        return Container._of(backend, backend.create(request), owner=True)
+        return Container.of(self.backend, self.backend.create(request), owner=True)
 
     def directory(self, container_id: str) -> str:
         """The state directory of a container of that id, whether there is one or not."""
-        return os.path.join(self._backend.root, container_id)
+        return os.path.join(self.backend.root, container_id)
 
     def load(self, container_id: str) -> Container:
         """A handle on an existing container, whoever made it: this library or runc.
 
         Raises InvalidId, ContainerNotFound, StateError.
         """
-        backend = self._backend
-        return Container._of(backend, backend.load(container_id), owner=False)
+        return Container.of(self.backend, self.backend.load(container_id), owner=False)
 
-    def ids(self) -> list[str]:
+    def ids(self) -> builtins.list[str]:
         """The ids of all containers, sorted; those of broken directories too."""
-        return self._backend.ids()
+        return self.backend.ids()
 
     def list(self, *, on_error: Callable[[StateError], object] | None = None) -> list[Container]:
         """All containers. A broken directory calls `on_error`, or warns BrokenStateWarning; it is never fatal."""
-        containers = []
+        containers: builtins.list[Container] = []
         for container_id in self.ids():
             try:
                 containers.append(self.load(container_id))
@@ -119,12 +112,13 @@ class Factory:
 
     def delete(self, container_id: str, *, force: bool = False) -> None:
         """Remove a container by its id; it needs no readable state. With `force` any, and a missing one is silent."""
-        self._backend.destroy(container_id, force=force)
+        self.backend.destroy(container_id, force=force)
 
-    def sweep(self) -> list[Swept]:
+    def sweep(self) -> builtins.list[Swept]:
         """Remove what crashes left, where it is proven that nobody needs it: never a living container."""
-        return [*self._backend.sweep()]
+        return [*self.backend.sweep()]
 
 
-def _descriptor(stream: Stdio) -> int | None:
+def descriptor_of(stream: Stdio) -> int | None:
+    """The descriptor of a stream as create takes it; None stays None: inherit."""
     return stream if stream is None or isinstance(stream, int) else stream.fileno()

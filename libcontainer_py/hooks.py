@@ -37,8 +37,9 @@ def _run(kind: str, index: int, hook: Mapping[str, Any], state: bytes) -> None:
     try:
         os.write(given, state)
         os.lseek(given, 0, os.SEEK_SET)
+        process: subprocess.Popen[bytes]
         try:
-            process = subprocess.Popen(  # noqa: S603  (the configuration names it)
+            process = subprocess.Popen(
                 list(hook.get("args") or ()) or [path],
                 executable=path,
                 env=environment,

@@ -19,9 +19,9 @@ and what may be done in a status is one table, `LEGAL`:
     stopped      .      .      .       .      .      x
 
 `FORCED` says where `force=True` goes past the table. An illegal operation is one lookup that becomes one
-`IllegalOperation`, raised before anything was changed. The words are those of the OCI runtime specification (runtime.md,
-State), the texts those of runc, which engines match on. Resume of a container that was paused while created leads back
-to created, because its fifo is still there.
+`IllegalOperation`, raised before anything was changed. The words are those of the OCI runtime specification
+(runtime.md, State), the texts those of runc, which engines match on. Resume of a container that was paused while
+created leads back to created, because its fifo is still there.
 """
 
 from __future__ import annotations
@@ -153,9 +153,7 @@ def to_mermaid() -> str:
     """The table as a Mermaid state diagram, as README and docs show it."""
     lines = ["stateDiagram-v2", "    [*] --> creating: create", "    creating --> created"]
     lines += [
-        f"    {before} --> {after}: {operation}"
-        for operation, before, after in _ARROWS
-        if is_legal(operation, before)
+        f"    {before} --> {after}: {operation}" for operation, before, after in _ARROWS if is_legal(operation, before)
     ]
     lines.append(f"    {Status.RUNNING} --> {Status.STOPPED}: program ends")
     lines += [f"    {status} --> [*]: delete" for status in Status if is_legal(Operation.DELETE, status)]

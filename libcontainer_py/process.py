@@ -15,8 +15,8 @@ PIPE = -1
 class ExitStatus(NamedTuple):
     """How a container's init ended.
 
-    `returncode` is the exit code, or the negative number of the signal, as in subprocess. It is None, and `known` False,
-    where init is not a child of this process: the kernel tells only the parent.
+    `returncode` is the exit code, or the negative number of the signal, as in subprocess. It is None, and `known`
+    False, where init is not a child of this process: the kernel tells only the parent.
     """
 
     returncode: int | None
@@ -37,7 +37,6 @@ class ExitStatus(NamedTuple):
         if self.returncode is None:
             return None
         return self.returncode if self.returncode >= 0 else 128 - self.returncode
-
 
 
 class Result(NamedTuple):

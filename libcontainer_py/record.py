@@ -1,7 +1,7 @@
 """What is written down of one container: plain values that every backend and store shares.
 
-No status stands here: a status is observed, never stored (see `lifecycle`). NamedTuples, because they lie on the path of
-`Factory.load(id).status`, which loads no attrs.
+No status stands here: a status is observed, never stored (see `lifecycle`). NamedTuples, because they lie on the path
+of `Factory.load(id).status`, which loads no attrs.
 """
 
 from __future__ import annotations
@@ -44,7 +44,7 @@ class Record(NamedTuple):
     """Whether init is pid 1 of a pid namespace of its own: killing it then kills all of them."""
     ours: bool
     """Whether this library wrote it; runc's containers ran their poststart hooks at create."""
-    hooks: Mapping[str, Any]
+    hooks: Mapping[str, list[Any]]
     """Hooks still to run, as state.json keeps them: kind to a list of {path, args, env, dir, timeout (ns)}."""
     document: Mapping[str, Any]
     """The whole of state.json, with keys that we do not know, to be written back as they were."""

@@ -1,15 +1,16 @@
 """run(): a command in a fresh container on the host's file system, with no image, no bundle and no root.
 
-What the command sees: the host's files, read-only; empty directories in place of /run, /tmp, the homes and /sys; a /proc and
-/dev of its own; no network, no capabilities, no way to gain privileges, an environment of PATH, HOME and LANG. Pid 1 is a
-small reaper, the command its child. For an ordinary user it runs in a user namespace with his one id.
+What the command sees: the host's files, read-only; empty directories in place of /run, /tmp, the homes and /sys; a
+/proc and /dev of its own; no network, no capabilities, no way to gain privileges, an environment of PATH, HOME and
+LANG. Pid 1 is a small reaper, the command its child. For an ordinary user it runs in a user namespace with his one id.
 
-The host's files come through overlayfs. A read-only mount would not do: connect() to a socket that a process of the host
-has bound somewhere, such as docker.sock, needs no writable mount. Through an overlay no such socket can be reached,
-wherever it is and whenever it was bound, because the kernel finds sockets by inode and the overlay's inodes are others.
+The host's files come through overlayfs. A read-only mount would not do: connect() to a socket that a process of the
+host has bound somewhere, such as docker.sock, needs no writable mount. Through an overlay no such socket can be
+reached, wherever it is and whenever it was bound, because the kernel finds sockets by inode and the overlay's inodes
+are others.
 
-It is no boundary against bugs of the kernel, against what the user may read anyway, and, until limits are there, against
-using up processor, memory and process ids.
+It is no boundary against bugs of the kernel, against what the user may read anyway, and, until limits are there,
+against using up processor, memory and process ids.
 """
 
 from __future__ import annotations
@@ -17,7 +18,9 @@ from __future__ import annotations
 import os
 import select
 
-from libcontainer_py.factory import Factory
+from libcontainer_py.backends.base import CreateRequest
+from libcontainer_py.container import Container
+from libcontainer_py.factory import Factory, descriptor_of
 from libcontainer_py.kernel import mountinfo, process
 from libcontainer_py.process import PIPE, Result
 
@@ -25,7 +28,6 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping, Sequence
 
-    from libcontainer_py.container import Container
     from libcontainer_py.factory import Stdio
     from libcontainer_py.spec import Spec
     from libcontainer_py.spec.config import Mount
@@ -35,8 +37,8 @@ ENVIRONMENT = {"PATH": PATH, "HOME": "/tmp", "LANG": "C.UTF-8"}  # noqa: S108  (
 _COVERED = ("/run", "/var/run", "/tmp", "/var/tmp", "/root", "/home", "/sys")  # noqa: S108  (hidden, not used)
 _OWN = ("/proc", "/dev")
 _ON_DISK = frozenset(
-    "bcachefs btrfs cramfs erofs ext2 ext3 ext4 f2fs iso9660 jfs nfs nfs4 nilfs2 overlay reiserfs squashfs udf virtiofs xfs "
-    "zfs".split()
+    "bcachefs btrfs cramfs erofs ext2 ext3 ext4 f2fs iso9660 jfs nfs nfs4 nilfs2 overlay reiserfs squashfs udf "
+    "virtiofs xfs zfs".split()
 )
 _CHUNK = 65536
 
@@ -54,8 +56,8 @@ def run(
 ) -> Result:
     """Run a command in a fresh container on the host's file system, and give back its output and returncode.
 
-    `env` is added to PATH, HOME and LANG; `cwd` is absolute, by default /. Streams are as in subprocess; stdout and stderr
-    are captured, as bytes. With `check` a returncode other than 0 raises CommandFailed.
+    `env` is added to PATH, HOME and LANG; `cwd` is absolute, by default /. Streams are as in subprocess; stdout and
+    stderr are captured, as bytes. With `check` a returncode other than 0 raises CommandFailed.
 
     Raises ProgramNotFound, CreateError, UnsupportedPlatform and the other errors of `Factory.create`.
     """
@@ -64,8 +66,8 @@ def run(
     captured: dict[int, bytearray] = {}
     given: list[int] = []  # the container's ends
     try:
-        ends = [_end(stream, captured, given) for stream in (stdout, stderr)]
-        with _container(factory, command, env, cwd, stdin, *ends) as container:
+        out_end, err_end = (_end(stream, captured, given) for stream in (stdout, stderr))
+        with _container(factory, command, env, cwd, (stdin, out_end, err_end)) as container:
             while given:
                 os.close(given.pop())
             container.start()
@@ -97,7 +99,7 @@ def _end(stream: Stdio, captured: dict[int, bytearray], given: list[int]) -> Std
     return theirs
 
 
-def _drain(captured: Mapping[int, bytearray]) -> None:
+def _drain(captured: dict[int, bytearray]) -> None:
     """Read all pipes to their ends."""
     poll = select.poll()
     for descriptor in captured:
@@ -117,13 +119,13 @@ def _container(
     command: tuple[str, ...],
     env: Mapping[str, str] | None,
     cwd: str | None,
-    stdin: Stdio,
-    stdout: Stdio,
-    stderr: Stdio,
+    streams: tuple[Stdio, Stdio, Stdio],
 ) -> Container:
     container_id = f"sandbox-{os.urandom(8).hex()}"
     spec = _spec(command, {**ENVIRONMENT, **(env or {})}, cwd or "/", factory.directory(container_id))
-    return factory._create(container_id, spec, stdin, stdout, stderr, reaper=True)
+    stdin, stdout, stderr = map(descriptor_of, streams)
+    request = CreateRequest(container_id, "", spec, stdin, stdout, stderr, reaper=True)
+    return Container.of(factory.backend, factory.backend.create(request), owner=True)
 
 
 def _spec(command: tuple[str, ...], environment: Mapping[str, str], cwd: str, directory: str) -> Spec:
@@ -151,7 +153,7 @@ def _spec(command: tuple[str, ...], environment: Mapping[str, str], cwd: str, di
             rlimits=(),
             no_new_privileges=True,
         ),
-        mounts=(*_files(os.path.join(directory, "rootfs"), whole=whole), *_system(ordinary)),
+        mounts=(*_files(os.path.join(directory, "rootfs"), whole=whole), *_system(ordinary=ordinary)),
         linux=attrs.evolve(
             base.linux,
             namespaces=tuple(Namespace(type=kind) for kind in kinds),
@@ -178,9 +180,9 @@ def _files(empty: str, *, whole: bool) -> Iterator[Mount]:
     mounted = {mount.point: mount.fstype for mount in mountinfo.mounts()}
     if whole:
         yield _overlay("/", "/", empty)
-        for point in mounted:
+        for point, fstype in mounted.items():
             out_of_sight = any(_is_below(point, other) for other in (*hidden, *_OWN))
-            if point != "/" and mounted[point] in _ON_DISK and os.path.isdir(point) and not out_of_sight:
+            if point != "/" and fstype in _ON_DISK and os.path.isdir(point) and not out_of_sight:
                 yield _overlay(point, point, empty)
     else:
         yield from _pieces("/", mounted, {*hidden, *_OWN}, empty)
@@ -202,11 +204,11 @@ def _pieces(directory: str, mounted: Mapping[str, str], hidden: set[str], empty:
             continue
         if os.path.isfile(source) and os.access(source, os.R_OK):
             yield Mount(destination=path, source=source, options=("bind", "ro", "nosuid", "nodev"))
-        elif not os.path.isdir(source) or not os.access(source, os.R_OK | os.X_OK):
+        if not os.path.isdir(source) or not os.access(source, os.R_OK | os.X_OK):
             continue
-        elif mounted.get(path, "ext4") not in _ON_DISK:
+        if path in mounted and mounted[path] not in _ON_DISK:
             continue
-        elif any(_is_below(point, source) for point in mounted if point != source):
+        if any(_is_below(point, source) for point in mounted if point != source):
             yield from _pieces(path, mounted, hidden, empty)
         else:
             yield _overlay(source, path, empty)
@@ -230,7 +232,7 @@ def _is_below(path: str, other: str) -> bool:
     return path == other or path.startswith(other.rstrip("/") + "/")
 
 
-def _system(ordinary: bool) -> Iterator[Mount]:
+def _system(*, ordinary: bool) -> Iterator[Mount]:
     """/proc, /dev and what belongs into it."""
     from libcontainer_py.spec.config import Mount  # noqa: PLC0415
 

@@ -1,16 +1,16 @@
 """The protocols of the seam: `Backend`, and the two smaller ones that `procedures` is written over.
 
 `Backend` is what `Factory` and `Container` call; it owns its store. `Procedures` implements it once over a `Store` (the
-state directory: lock, intent, state file, fifo) and a `Host` (processes, cgroups, hooks, clock). On Linux these are files
-and the kernel, in memory they are dictionaries and a virtual clock. A backend that drives a foreign binary implements
-`Backend` alone.
+state directory: lock, intent, state file, fifo) and a `Host` (processes, cgroups, hooks, clock). On Linux these are
+files and the kernel, in memory they are dictionaries and a virtual clock. A backend that drives a foreign binary
+implements `Backend` alone.
 
 Every method of Store, Gate, Host and Birth is one *step*: tests crash before and after each of them.
 """
 
 from __future__ import annotations
 
-from typing import NamedTuple, Protocol
+from typing import Any, NamedTuple, Protocol
 
 from libcontainer_py.record import Failure as Failure  # noqa: PLC0414  (a word of this seam, which backends name here)
 
@@ -193,7 +193,7 @@ class Preparation(Protocol):
         ...
 
     @property
-    def hooks(self) -> Mapping[str, object]:
+    def hooks(self) -> Mapping[str, list[Any]]:
         """The hooks of the configuration, as `Record.hooks` keeps them."""
         ...
 
@@ -266,7 +266,7 @@ class Host(Protocol):
         """Remove them with what is below them; 0, -1 and others as in `kill_cgroups`, but 0 is removed where empty."""
         ...
 
-    def run_hooks(self, kind: str, hooks: Mapping[str, object], state: str) -> None:
+    def run_hooks(self, kind: str, hooks: Mapping[str, list[Any]], state: str) -> None:
         """Run the hooks of one kind in the runtime's namespace. Raises HookError at the first failure."""
         ...
 

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
+import _socket
 import json
 import os
 import time
 
-import _socket
 from libcontainer_py.backends import launcher
 from libcontainer_py.errors import CreateError, HookError, ProgramNotFound
 from libcontainer_py.init import messages
@@ -141,7 +141,7 @@ class LinuxBirth:
         data = self._control.recv(messages.LARGEST)
         if word and data == word:
             return
-        if data.startswith(messages.FAILED) and len(data) > 3:  # noqa: PLR2004  (word and place)
+        if data.startswith(messages.FAILED) and len(data) > 3:
             report = messages.unpack_report(data[3:])
             if report is not None:
                 self._fail(int.from_bytes(data[1:3], "little"), *report)

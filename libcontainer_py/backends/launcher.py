@@ -1,19 +1,19 @@
 """Talks to the fork server: starts it on first use, hands it plans, and keeps the children that come back.
 
 One server a process, for each set of credentials and namespaces that the calling thread may have; it lives as long as
-this process, or until `shutdown()`. A process that was forked has none of its parent's. This, and the table of children,
-is the only state that the library keeps globally: the kernel tells a child's exit status once, and every handle in the
-process shall learn it.
+this process, or until `shutdown()`. A process that was forked has none of its parent's. This, and the table of
+children, is the only state that the library keeps globally: the kernel tells a child's exit status once, and every
+handle in the process shall learn it.
 """
 
 from __future__ import annotations
 
+import _socket
 import marshal
 import os
 import sys
 import threading
 
-import _socket
 from libcontainer_py.errors import CreateError, LauncherError, UnsupportedPlatform
 from libcontainer_py.init import messages
 from libcontainer_py.kernel import process
@@ -70,7 +70,7 @@ class Child:
             said = b""
         self.control.close()
         self.control = None
-        if said.startswith(messages.EXITED) and len(said) == 5:  # noqa: PLR2004  (a byte and four)
+        if said.startswith(messages.EXITED) and len(said) == 5:
             self.returncode = int.from_bytes(said[1:], "little", signed=True)
 
 
@@ -111,13 +111,13 @@ class _Server:
         if report is not None:
             step, errno, text = report
             hint = (
-                "see /proc/sys/user/max_user_namespaces, kernel.unprivileged_userns_clone and AppArmor's restriction of "
-                "user namespaces; or run as root"
+                "see /proc/sys/user/max_user_namespaces, kernel.unprivileged_userns_clone and AppArmor's restriction "
+                "of user namespaces; or run as root"
             )
             raise UnsupportedPlatform(f"{text} ({os.strerror(errno)})", hint=hint if step == "userns" else "")
         raise LauncherError(
             f"the fork server ({python} -I -S -E) did not start",
-            hint="is sys.executable a Python of version 3.10 or later, with ctypes? LinuxBackend(python=...) names another",
+            hint="it takes a Python of 3.10 or later, with ctypes; LinuxBackend(python=...) names another",
         )
 
     def request(self, data: bytes, descriptors: list[int]) -> tuple[bytes, int]:
@@ -181,7 +181,7 @@ def launch(
         server = _server(interpreter)
         ours = limits_of_host()
         plan = steps if ours == server.limits else (("limits_of_host", (ours,)), *steps)
-        data = marshal.dumps((flags, tuple(descriptors), maps, plan))
+        data = marshal.dumps((flags, tuple(descriptors), maps, plan))  # type: ignore[arg-type]  # plain data by contract
         try:
             answer, pidfd = server.request(data, list(descriptors.values()))
         except OSError as error:
@@ -192,7 +192,7 @@ def launch(
         if answer:
             return _made(answer, pidfd)
         _drop(server)
-        if attempt == 2:  # noqa: PLR2004
+        if attempt == 2:
             raise LauncherError("the fork server died, and its successor too") from cause
     raise AssertionError("unreachable")
 
@@ -209,7 +209,7 @@ def _made(answer: bytes, pidfd: int) -> Child:
         os.close(pidfd)
     step, errno, text = messages.unpack_report(answer[1:]) or ("clone3", 0, "an answer that makes no sense")
     hint = ""
-    if errno == 38:  # noqa: PLR2004
+    if errno == 38:
         raise UnsupportedPlatform(
             "clone3 is not available (ENOSYS)", hint="Linux before 5.3, or a seccomp profile (Docker's) that hides it"
         )
@@ -301,7 +301,9 @@ def _spawn(python: str, socket: int, null: int) -> int:
     package = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
     script = os.path.join(package, "init", "forkserver.py")
     if not os.path.exists(script):
-        raise LauncherError(f"{script} is not a file", hint="the package must be installed as plain files, not in a zip")
+        raise LauncherError(
+            f"{script} is not a file", hint="the package must be installed as plain files, not in a zip"
+        )
     arguments = [python, "-I", "-S", "-E", script, os.path.dirname(package)]
     # above the numbers that the actions write to, and dup2 of a number onto itself would not clear close-on-exec
     import fcntl  # noqa: PLC0415  (not there on other systems)
@@ -331,7 +333,7 @@ def _write_all(descriptor: int, data: bytes) -> None:
 
 def _after_fork() -> None:
     """In a forked child: the server and the children are the parent's."""
-    global _guard  # noqa: PLW0603  (a lock that another thread of the parent may have held)
+    global _guard
     _guard = threading.RLock()
     for server in _servers.values():
         server.socket.close()

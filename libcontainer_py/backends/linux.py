@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-
 import os
 import re
 import sys
@@ -23,6 +22,7 @@ from libcontainer_py.state.root import default_root
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Mapping
+    from typing import Any
 
     from libcontainer_py.backends.base import Birth, CreateRequest, Preparation
     from libcontainer_py.backends.preparation import LinuxPreparation
@@ -208,10 +208,10 @@ class LinuxHost:
 
     # -- hooks ----------------------------------------------------------------------------------------------------
 
-    def run_hooks(self, kind: str, hooks: Mapping[str, object], state: str) -> None:
+    def run_hooks(self, kind: str, hooks: Mapping[str, list[Any]], state: str) -> None:
         """Run the hooks of one kind."""
         wanted = hooks.get(kind)
-        if isinstance(wanted, list) and wanted:
+        if wanted:
             from libcontainer_py.hooks import run  # noqa: PLC0415  (subprocess, only for those who have hooks)
 
             run(kind, wanted, state)
@@ -239,7 +239,7 @@ def _require_linux() -> None:
 
 
 def _make_bundle(directory: str, preparation: LinuxPreparation) -> None:
-    """Without a bundle, the container's directory is one: config.json, and the root file system where it is relative."""
+    """Without a bundle, the container's directory is one: config.json, and a root file system with a relative path."""
     with open(os.path.join(directory, "config.json"), "x", opener=_private) as file:
         file.write(preparation.spec.to_json())
     if preparation.rootfs.startswith(directory + "/"):

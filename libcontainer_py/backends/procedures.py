@@ -2,9 +2,11 @@
 
 Everything here goes through a `Store` and a `Host`. Two rules hold it together:
 
-* What will be made is written down before it is made (the intent), and init goes to the fifo only after state.json is on
+* What will be made is written down before it is made (the intent), and init goes to the fifo only after state.json is
+  on
   disk; until then it exits when its creator does. So whoever comes later can undo a create that was killed anywhere.
-* Who starts a container is decided by who reads the `0` out of exec.fifo, also against runc, which knows no lock of ours.
+* Who starts a container is decided by who reads the `0` out of exec.fifo, also against runc, which knows no lock of
+  ours.
 
 create, release and destroy hold the container's lock. load, observe and ids never take it, because hooks call them;
 freeze, thaw, signal and kill do not wait for it either.
@@ -188,14 +190,12 @@ class Procedures:
 
     def _refuse_start(self, record: Record, failure: Failure) -> None:
         """Raise what kept the program from running; after a failed hook the container is destroyed, as OCI demands."""
-        facts = {"container_id": record.id, "step": failure.step, "errno": failure.errno}
         self.host.wait(record.init, timeout=KILL_TIMEOUT)
-        if failure.step == "startContainer":
+        if failure.step == "start_hooks":
             self._destroy(record)
-            raise StartError(failure.text, **facts)
-        if failure.errno in (2, 13):
-            raise ProgramNotFound(failure.text, **facts)
-        raise StartError(failure.text, **facts)
+        missing = failure.step == "execute" and failure.errno in (2, 13)
+        kind = ProgramNotFound if missing else StartError
+        raise kind(failure.text, container_id=record.id, step=failure.step, errno=failure.errno)
 
     def _poststart(self, record: Record) -> None:
         if not record.ours or not record.hooks.get("poststart"):
@@ -283,8 +283,8 @@ class Procedures:
 
     def _inodes(self, record: Record) -> dict[str, int]:
         """The record's cgroups with the st_ino that they must have; -1: any (runc wrote no inodes)."""
-        known = record.document.get("libcontainer_py", {}).get("cgroups", {}) if record.ours else {}
-        return {path: known.get(path, -1) for path in dict.fromkeys([*record.cgroup_paths.values(), *known])}
+        known: dict[str, int] = record.document.get("libcontainer_py", {}).get("cgroups", {}) if record.ours else {}
+        return {path: known.get(path, -1) for path in (*record.cgroup_paths.values(), *known)}
 
     def _poststop(self, record: Record) -> None:
         hooks = record.hooks.get("poststop") or []
@@ -296,7 +296,9 @@ class Procedures:
                 self.host.run_hooks("poststop", {"poststop": [hook]}, state)
             except HookError as error:
                 # runtime.md, Lifecycle 12 and Hooks: log a warning, go on with the remaining ones
-                warnings.warn(f"{record.id!r}: poststop hook {index} of {len(hooks)}: {error}", HookWarning, stacklevel=2)
+                warnings.warn(
+                    f"{record.id!r}: poststop hook {index} of {len(hooks)}: {error}", HookWarning, stacklevel=2
+                )
 
     def _destroy_unread(self, container_id: str) -> None:
         """Remove a directory without a state.json that can be read: by its intent, else as it is. The lock is held."""

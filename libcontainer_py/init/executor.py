@@ -1,16 +1,16 @@
 """Carries out a plan, from inside the new namespaces, and becomes the program.
 
-The plan is a flat tuple of (operation, arguments). Everything was decided by the host; here it is only done, in order. A
-step that fails is reported with its place in the plan: to the host over the control socket, and once `0` went into
+The plan is a flat tuple of (operation, arguments). Everything was decided by the host; here it is only done, in order.
+A step that fails is reported with its place in the plan: to the host over the control socket, and once `0` went into
 exec.fifo, through the fifo.
 
 After `pivot` nothing is imported any more: the container's root file system could supply the module.
 """
 
+import _socket
 import os
 import sys
 
-import _socket
 from libcontainer_py.init import hook, identity, messages, reaper, signals
 from libcontainer_py.init.filesystem import Filesystem
 from libcontainer_py.kernel import libc, network
@@ -30,13 +30,13 @@ class Executor:
         self.home = ""
         self.fifo = -1
         self.state = b""
-        self.limits: "tuple[tuple[int, int, int], ...]" = ()
+        self.limits: tuple[tuple[int, int, int], ...] = ()
 
     def run(self, steps: "tuple[tuple[str, tuple[object, ...]], ...]") -> None:
         """Carry out the steps. Never returns."""
         at = 0
         try:
-            for at, (name, arguments) in enumerate(steps):
+            for at, (name, arguments) in enumerate(steps):  # noqa: B007  (the report tells it)
                 getattr(self, "do_" + name)(*arguments)
         except BaseException as error:
             self._report(at, steps[at][0], error)
@@ -270,7 +270,7 @@ class Executor:
 
 
 def _variables(environment: "tuple[str, ...]") -> "dict[str, str]":
-    variables: "dict[str, str]" = {}
+    variables: dict[str, str] = {}
     for entry in environment:
         name, _, value = entry.partition("=")
         variables[name] = value
@@ -285,9 +285,7 @@ def _text(error: BaseException) -> str:
     return f"{type(error).__name__}: {error}"
 
 
-def start(
-    steps: "tuple[tuple[str, tuple[object, ...]], ...]", descriptors: "dict[str, int]", mapped: int
-) -> None:
+def start(steps: "tuple[tuple[str, tuple[object, ...]], ...]", descriptors: "dict[str, int]", mapped: int) -> None:
     """Begin as a fresh child of the fork server: wait until the ids are mapped, then run. Never returns."""
     try:
         signals.while_waiting()

@@ -253,7 +253,7 @@ class Filesystem:
             os.close(above)
 
     def mask(self, path: str) -> None:
-        """Hide a file behind the host's /dev/null, a directory behind an empty read-only tmpfs; a missing one is fine."""
+        """Hide a file behind the host's /dev/null, a directory behind an empty read-only tmpfs; silent without one."""
         try:
             target = self.find(path)
         except (FileNotFoundError, NotADirectoryError):

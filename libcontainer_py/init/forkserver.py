@@ -3,15 +3,15 @@
 It is executed as `python -I -S -E forkserver.py PACKAGE`, with descriptor 3 as its socket, and again by itself once it
 has arranged that its own files cannot be written from a container:
 
-    /proc/self/exe and /proc/PID/map_files lead a container's root to the interpreter and the libraries of the host's that
-    are mapped in its init. So they are mapped from a detached, read-only clone of the host's mount tree. The server
-    changes its root into that clone, executes itself there, loads all it will ever need, and changes back: it never left
-    the host's mount namespace, and sees all its mounts. An ordinary user cannot do so for himself; a child in a user
-    namespace opens the interpreter through such a clone and passes the descriptor, which is executed. (map_files are
-    closed to him: they want capabilities of the first user namespace.)
+    /proc/self/exe and /proc/PID/map_files lead a container's root to the interpreter and the libraries of the host's
+    that are mapped in its init. So they are mapped from a detached, read-only clone of the host's mount tree. The
+    server changes its root into that clone, executes itself there, loads all it will ever need, and changes back: it
+    never left the host's mount namespace, and sees all its mounts. An ordinary user cannot do so for himself; a child
+    in a user namespace opens the interpreter through such a clone and passes the descriptor, which is executed.
+    (map_files are closed to him: they want capabilities of the first user namespace.)
 
-Then it is single-threaded, has left the host's session, ignores INT, HUP and TERM, holds its socket and the host's pidfd
-alone, and ends when either says that the host is gone.
+Then it is single-threaded, has left the host's session, ignores INT, HUP and TERM, holds its socket and the host's
+pidfd alone, and ends when either says that the host is gone.
 """
 
 import gc
@@ -25,7 +25,7 @@ _SOCKET = 3
 def main() -> None:
     """Protect, load, serve."""
     sys.path.append(sys.argv[1])
-    if len(sys.argv) == 2:  # noqa: PLR2004  (the first of the two runs has only the package's folder)
+    if len(sys.argv) == 2:
         _protect()
     else:
         _serve(*(int(argument) for argument in sys.argv[2:]))
@@ -39,10 +39,10 @@ def _protect() -> None:
 
     os.setsid()
     libc.close_range(_SOCKET + 1, 0xFFFFFFFF)
-    try:
-        tree = _clone_readonly()
-    except PermissionError:
+    tree = _try_clone()
+    if tree is None:
         _execute_as_user()
+        return
     root = os.open("/", os.O_PATH | os.O_DIRECTORY)
     os.fchdir(tree)
     os.chroot(".")
@@ -53,6 +53,13 @@ def _protect() -> None:
 
 def _arguments(root: int, tree: int) -> "list[str]":
     return [sys.executable, "-I", "-S", "-E", __file__, sys.argv[1], str(root), str(tree)]
+
+
+def _try_clone() -> "int | None":
+    try:
+        return _clone_readonly()
+    except PermissionError:
+        return None
 
 
 def _clone_readonly() -> int:
@@ -71,10 +78,10 @@ def _clone_readonly() -> int:
 
 def _execute_as_user() -> None:
     """Execute an interpreter that a child opened through a read-only clone, in a user namespace of its own."""
+    import _socket  # noqa: PLC0415
+
     from libcontainer_py.kernel import libc  # noqa: PLC0415
     from libcontainer_py.kernel.constants import CLONE_NEWNS, CLONE_NEWUSER  # noqa: PLC0415
-
-    import _socket  # noqa: PLC0415
 
     path = os.readlink("/proc/self/exe")
     ours, theirs = _socket.socketpair()
@@ -118,9 +125,7 @@ def _refuse(step: str, errno: int, text: str) -> None:
 
 def _serve(root: int, tree: int) -> None:
     # everything that init will ever need is loaded here, from the read-only clone
-    import _signal  # noqa: PLC0415
-
-    from libcontainer_py.init import messages, server  # noqa: PLC0415
+    from libcontainer_py.init import messages, server, signals  # noqa: PLC0415
 
     if root >= 0:
         os.fchdir(root)
@@ -133,8 +138,7 @@ def _serve(root: int, tree: int) -> None:
         libc.close_range(_SOCKET + 1, 0xFFFFFFFF)
     os.chdir("/")
     os.set_inheritable(_SOCKET, False)
-    for number in (1, 2, 15):  # HUP, INT, TERM
-        _signal.signal(number, _signal.SIG_IGN)
+    signals.ignore()
     try:
         host = os.pidfd_open(os.getppid())
     except OSError:

@@ -11,7 +11,9 @@ from libcontainer_py.kernel.process import has_ended
 _OUTPUT = 1024
 
 
-def run(kind: str, hooks: "tuple[tuple[str, tuple[str, ...], tuple[str, ...], float | None], ...]", state: bytes) -> None:
+def run(
+    kind: str, hooks: "tuple[tuple[str, tuple[str, ...], tuple[str, ...], float | None], ...]", state: bytes
+) -> None:
     """Run hooks, (path, args, env, timeout in seconds), one after the other. Raises OSError at the first failure."""
     for index, (path, arguments, environment, timeout) in enumerate(hooks):
         failure = _run(path, arguments, environment, timeout, state)

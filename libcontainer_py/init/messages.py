@@ -63,7 +63,7 @@ def unpack_report(data: bytes) -> "tuple[str, int, str] | None":
 
 
 def pack_failure(step: str, errno: int, text: str) -> bytes:
-    """What init writes into exec.fifo after its `0` where the program cannot run; under 4 KiB, so one write is atomic."""
+    """What init writes into exec.fifo after its `0` where the program cannot run; under 4 KiB, one atomic write."""
     return _MAGIC + pack_report(step, errno, text)
 
 

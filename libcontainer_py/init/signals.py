@@ -2,11 +2,12 @@
 
 import os
 
-import _signal
-
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    import signal as _signal
     from types import FrameType
+else:
+    import _signal  # signal loads enum
 
 _ENDING = (1, 2, 3, 15)  # HUP, INT, QUIT, TERM
 _SIGPIPE = 13
@@ -18,6 +19,12 @@ def _end(number: int, _frame: "FrameType | None") -> None:
 
 def _pass_over(_number: int, _frame: "FrameType | None") -> None:
     pass
+
+
+def ignore() -> None:
+    """For the fork server: what a terminal or a supervisor sends to the host's group is not for it."""
+    for number in (1, 2, 15):
+        _signal.signal(number, _signal.SIG_IGN)
 
 
 def while_waiting() -> None:

@@ -3,7 +3,12 @@
 import ctypes
 import sys
 
-from libcontainer_py.kernel.constants import PR_CAP_AMBIENT, PR_CAP_AMBIENT_CLEAR_ALL, PR_CAP_AMBIENT_RAISE, PR_CAPBSET_DROP
+from libcontainer_py.kernel.constants import (
+    PR_CAP_AMBIENT,
+    PR_CAP_AMBIENT_CLEAR_ALL,
+    PR_CAP_AMBIENT_RAISE,
+    PR_CAPBSET_DROP,
+)
 from libcontainer_py.kernel.libc import foreign, prctl
 
 _VERSION_3 = 0x20080522

@@ -1,7 +1,8 @@
 """The C library by ctypes: one function a system call, under its man page's name.
 
-The library is loaded at the first call, not at import, so that this module can be imported on any system. `errno` becomes
-OSError in one place. What Python's os module already has (setns is there only since 3.12) is not repeated here.
+The library is loaded at the first call, not at import, so that this module can be imported on any system. `errno`
+becomes OSError in one place. What Python's os module already has (setns is there only since 3.12) is not repeated
+here.
 """
 
 import ctypes
@@ -136,7 +137,9 @@ def openat2(directory: int, path: str, flags: int, *, mode: int = 0, resolve: in
         raise
 
 
-def mount_setattr(directory: int, path: str, flags: int, *, attr_set: int = 0, attr_clr: int = 0, propagation: int = 0) -> None:
+def mount_setattr(
+    directory: int, path: str, flags: int, *, attr_set: int = 0, attr_clr: int = 0, propagation: int = 0
+) -> None:
     """mount_setattr(2)."""
     attributes = ctypes.create_string_buffer(_u64(attr_set) + _u64(attr_clr) + _u64(propagation) + _u64(0), 32)
     try:

@@ -13,8 +13,8 @@ _ARGUMENTS = 11  # members of struct clone_args up to `cgroup`, each 8 bytes. So
 def clone3(flags: int, cgroup: "int | None" = None) -> "tuple[int, int]":
     """Fork a child into new namespaces; returns (pid, pidfd), in the child (0, -1).
 
-    Only for a process of one thread. The interpreter is told as os.fork tells it, and keeps its lock meanwhile, which is
-    why this is a PyDLL. With CLONE_PARENT the child's parent is ours, and it inherits our exit signal.
+    Only for a process of one thread. The interpreter is told as os.fork tells it, and keeps its lock meanwhile, which
+    is why this is a PyDLL. With CLONE_PARENT the child's parent is ours, and it inherits our exit signal.
     """
     library = ctypes.PyDLL(None, use_errno=True)
     library.syscall.restype = ctypes.c_long

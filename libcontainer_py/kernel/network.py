@@ -1,9 +1,8 @@
 """The one thing that a new network namespace needs: its loopback interface up. Source: netdevice(7)."""
 
+import _socket
 import fcntl
 import sys
-
-import _socket
 
 _SIOCGIFFLAGS = 0x8913
 _SIOCSIFFLAGS = 0x8914

@@ -8,6 +8,7 @@ import select
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    import signal as _signal
     from typing import NamedTuple
 
     class ProcStat(NamedTuple):
@@ -19,6 +20,7 @@ if TYPE_CHECKING:
         start: int
 
 else:
+    import _signal  # signal loads enum
     from collections import namedtuple
 
     ProcStat = namedtuple("ProcStat", ("pid", "comm", "state", "start"))
@@ -108,10 +110,7 @@ def send_signal(pid: int, start: int, signal: int) -> bool:
 
 def pidfd_send_signal(pidfd: int, signal: int) -> None:
     """pidfd_send_signal(2)."""
-    # _signal, since signal loads enum
-    from _signal import pidfd_send_signal as send  # noqa: PLC0415  (not there on other systems)
-
-    send(pidfd, signal)
+    _signal.pidfd_send_signal(pidfd, signal)
 
 
 def boot_id() -> str:

@@ -1,8 +1,9 @@
 """The plan of a container: every step, in the one right order, with its reason.
 
-The order, and why: cgroups before the cgroup namespace is unshared, or the namespace would show its own path; hooks after
-the mounts and before pivot_root; masks after the hooks, which may still mount; the root read-only when nothing more has to
-be made in it; limits and ids last, since each takes a privilege away; the program is looked up as the user who will run it.
+The order, and why: cgroups before the cgroup namespace is unshared, or the namespace would show its own path; hooks
+after the mounts and before pivot_root; masks after the hooks, which may still mount; the root read-only when nothing
+more has to be made in it; limits and ids last, since each takes a privilege away; the program is looked up as the user
+who will run it.
 """
 
 from __future__ import annotations
@@ -53,15 +54,15 @@ def build(
         flags |= c.NAMESPACES[kind][1]
     deny = user_namespace and facts.uid != 0
     steps = [
-        *_begin(container_id, attach, kinds, spec),
+        *_begin(container_id, kinds, spec, attach=attach),
         *_filesystem(spec, bundle, rootfs, facts, cgroup_paths),
-        *_program(spec, facts, user_namespace, not deny, reaper, state, warnings),
+        *_program(spec, facts, state, warnings, user_namespace=user_namespace, groups=not deny, reaper=reaper),
     ]
     maps = (_map(spec.linux.uid_mappings), _map(spec.linux.gid_mappings), deny) if user_namespace else None
-    return Plan(flags, maps, _owner(spec.linux, user_namespace), tuple(steps), tuple(warnings))
+    return Plan(flags, maps, _owner(spec.linux, user_namespace=user_namespace), tuple(steps), tuple(warnings))
 
 
-def _begin(container_id: str, attach: bool, kinds: set[str], spec: Spec) -> Iterator[Step]:
+def _begin(container_id: str, kinds: set[str], spec: Spec, *, attach: bool) -> Iterator[Step]:
     if attach:
         yield Step("join_cgroups", (), "linux.cgroupsPath")
     if "user" in kinds:
@@ -109,11 +110,12 @@ def _filesystem(
 def _program(
     spec: Spec,
     facts: HostFacts,
+    state: bytes,
+    warnings: list[str],
+    *,
     user_namespace: bool,
     groups: bool,
     reaper: bool,
-    state: bytes,
-    warnings: list[str],
 ) -> Iterator[Step]:
     program = spec.process
     if program is None:
@@ -140,7 +142,7 @@ def _map(mappings: Sequence[IDMapping]) -> str:
     return "".join(f"{one.container_id} {one.host_id} {one.size}\n" for one in mappings)
 
 
-def _owner(linux: Linux, user_namespace: bool) -> tuple[int, int]:
+def _owner(linux: Linux, *, user_namespace: bool) -> tuple[int, int]:
     if not user_namespace:
         return 0, 0
     return _on_host(linux.uid_mappings), _on_host(linux.gid_mappings)

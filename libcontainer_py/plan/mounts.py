@@ -20,7 +20,6 @@ if TYPE_CHECKING:
 
     from libcontainer_py.plan.steps import HostFacts
     from libcontainer_py.spec import Spec
-    from libcontainer_py.spec.config import Mount
 
 _FLAGS: dict[str, tuple[int, int]] = {  # option: (flags to set, flags to clear)
     "defaults": (0, 0),
@@ -208,21 +207,23 @@ def devices(spec: Spec, facts: HostFacts) -> Iterator[Step]:
     for name, major, minor in DEFAULT_DEVICES:
         path = f"/dev/{name}"
         if path not in taken:
-            yield _device(make, path, stat.S_IFCHR, 0o666, (major, minor), (0, 0), "config-linux.md, Default Devices")
+            why = "config-linux.md, Default Devices"
+            yield _device(path, stat.S_IFCHR, 0o666, (major, minor), (0, 0), why, make=make)
     for index, device in enumerate(configured):
         number = (device.major or 0, device.minor or 0)
         mode = 0o666 if device.file_mode is None else device.file_mode & 0o7777
         owner = (device.uid or 0, device.gid or 0)
         kind = _KINDS[device.type]
         may = make or device.type == "p"
-        yield _device(may, posixpath.normpath(device.path), kind, mode, number, owner, f"linux.devices[{index}]")
+        where = f"linux.devices[{index}]"
+        yield _device(posixpath.normpath(device.path), kind, mode, number, owner, where, make=may)
     for target, path in _LINKS:
         yield Step("link", (target, path), "runtime-linux.md, Dev symbolic links")
     yield Step("ptmx", (), "config-linux.md, Default Devices")
 
 
 def _device(
-    make: bool, path: str, kind: int, mode: int, number: tuple[int, int], owner: tuple[int, int], why: str
+    path: str, kind: int, mode: int, number: tuple[int, int], owner: tuple[int, int], why: str, *, make: bool
 ) -> Step:
     if make:
         return Step("device", (path, kind, mode, number, owner), why)

@@ -2,18 +2,16 @@
 
 from __future__ import annotations
 
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from libcontainer_py.kernel.constants import NAMESPACES
 
 
-
-
 class Step(NamedTuple):
-    """One operation of init's executor: its name, plain arguments, and the field of the configuration that asks for it."""
+    """One operation of init's executor: its name, plain arguments, and the field of the configuration behind it."""
 
     name: str
-    arguments: tuple[object, ...]
+    arguments: tuple[Any, ...]
     why: str
 
     def __str__(self) -> str:
@@ -22,20 +20,22 @@ class Step(NamedTuple):
     @property
     def subject(self) -> str:
         """What it is done to, without values of the environment and without the state for hooks."""
-        hidden = {"execute": 1, "reap": 1, "await_start": 0}.get(self.name, len(self.arguments))
-        shown = self.arguments[:hidden]
+        shown = self.arguments[: _SHOWN.get(self.name, len(self.arguments))]
         if self.name in ("create_hooks", "start_hooks"):
-            hooks = shown[0] if shown and isinstance(shown[0], tuple) else ()
-            shown = tuple(hook[0] for hook in hooks)
-        if self.name == "program":
-            shown = shown[:1]
+            return _show(tuple(hook[0] for hook in self.arguments[0]))
         return " ".join(_show(argument) for argument in shown if argument not in ("", (), None))
 
 
-def _show(argument: object) -> str:
+_SHOWN = {"execute": 1, "reap": 1, "await_start": 0, "program": 1}
+"""How many arguments of a step are for the reader; of others, all."""
+_MASK_FROM = 4096
+
+
+def _show(argument: Any) -> str:
     if isinstance(argument, tuple):
-        return "(" + ", ".join(_show(part) for part in argument) + ")"
-    if isinstance(argument, int) and not isinstance(argument, bool) and abs(argument) > 4096:  # noqa: PLR2004  (a mask)
+        parts = map(_show, argument)  # pyright: ignore[reportUnknownArgumentType] # of Any, as the arguments are
+        return "(" + ", ".join(parts) + ")"
+    if isinstance(argument, int) and not isinstance(argument, bool) and abs(argument) > _MASK_FROM:
         return hex(argument)
     return str(argument)
 
@@ -83,5 +83,3 @@ class Plan(NamedTuple):
         lines += [f"{step}    <- {step.why}" for step in self.steps]
         width = len(str(len(lines)))
         return "\n".join(f"{number:>{width}}  {line}" for number, line in enumerate(lines, 1)) + "\n"
-
-
