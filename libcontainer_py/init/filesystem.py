@@ -98,12 +98,16 @@ class Filesystem:
 
     def pivot(self, propagation: int) -> None:
         """Change into the root file system and let go of the host's."""
+        old = os.open("/", O_PATH | os.O_DIRECTORY | os.O_CLOEXEC)
         os.fchdir(self.root)
         libc.pivot_root(".", ".")
-        # the old root lies on top of the new one now; slave, so that its detaching does not reach the host
+        # the old root lies on top of the new one now; slave, so that its detaching does not reach the host. By its
+        # descriptor: "." would be the new root, whose mounts would cease to be shared
+        os.fchdir(old)
         libc.mount(None, ".", None, MS_SLAVE | MS_REC)
         libc.umount2(".", MNT_DETACH)
         os.chdir("/")
+        os.close(old)
         if propagation:
             libc.mount(None, "/", None, propagation)
         os.close(self.root)
@@ -186,16 +190,20 @@ class Filesystem:
 
         `flags` are MS_* and, for binds, MOUNT_ATTR_*.
         """
-        safe = MS_NOSUID | MS_NODEV | MS_NOEXEC
-        self.mount("tmpfs", destination, "tmpfs", safe, "mode=755", ())
-        for name, data, source in hierarchies:
-            below = f"{destination}/{name}"
-            if source:
-                self.bind(source, below, False, (flags[1], 0), ())
-            else:
-                self.mount("cgroup", below, "cgroup", flags[0], data, ())
-        for target, name in links:
-            self.link(target, f"{destination}/{name}")
+        self.mount("tmpfs", destination, "tmpfs", MS_NOSUID | MS_NODEV | MS_NOEXEC, "mode=755", ())
+        # nobody else can reach into this tmpfs yet, so plain paths below its descriptor are safe
+        top = self.find(destination)
+        try:
+            for name, data, source in hierarchies:
+                os.mkdir(name, 0o755, dir_fd=top)
+                below = f"/proc/self/fd/{top}/{name}"
+                libc.mount(source or "cgroup", below, "cgroup", MS_BIND if source else flags[0], data or None)
+                if source:
+                    libc.mount_setattr(-100, below, 0, attr_set=flags[1])
+            for target, name in links:
+                os.symlink(target, name, dir_fd=top)
+        finally:
+            os.close(top)
         if flags[0] & MS_RDONLY:
             self.attributes(destination, MOUNT_ATTR_RDONLY)
 
