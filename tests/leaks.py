@@ -22,6 +22,8 @@ if TYPE_CHECKING:
 MARK = "LIBCONTAINER_PY_TESTS"
 """The variable of the environment that marks the processes of one run of the tests."""
 
+_EVERYWHERE = frozenset(("", "cgroup", "dev", "fs", "home", "proc", "root", "run", "sys", "tmp", "var"))
+
 
 class Snapshot(NamedTuple):
     """What is there now: each kind maps what identifies a thing to a text that a person understands."""
@@ -64,7 +66,9 @@ class Ledger:
 
     def owns(self, path: str) -> bool:
         """Whether a path outside of our temporary directory is ours."""
-        return self.strict or any(part in self.names for part in path.split("/") if part)
+        # a root file system has `sys` and `dev` as well: what is named like a top directory says nothing
+        names = self.names.difference(os.listdir("/"))
+        return self.strict or any(part in names for part in path.split("/") if part)
 
     def snapshot(self) -> Snapshot:
         """Look at the machine. Takes a few milliseconds."""
