@@ -302,10 +302,10 @@ def _shape(annotation: str, owner: type) -> Shape:
     """The shape that an annotation in the class `owner` names."""
     if annotation in SCALARS:
         return SCALARS[annotation]
-    if annotation.startswith("tuple[") and annotation.endswith(", ...]"):
-        return Listing(_shape(annotation[6:-6], owner))
+    if annotation.startswith("tuple["):
+        return Listing(_shape(annotation.removeprefix("tuple[").removesuffix(", ...]"), owner))
     if annotation.startswith("Mapping[str, "):
-        return Keyed(_shape(annotation[13:-1], owner))
+        return Keyed(_shape(annotation.removeprefix("Mapping[str, ").removesuffix("]"), owner))
     for cls in owner.__mro__:  # where the class was written, the name means something
         named = vars(sys.modules[cls.__module__]).get(annotation)
         if named is not None:

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from typing import TypeGuard
 
 DEPTH = 100
-"""How deep a value that we do not know may be nested; known ones have the depth of their classes."""
+"""How deep a value that we do not know may be nested inside of its top; known ones have the depth of their classes."""
 
 
 class Unfit(Problem):

@@ -190,6 +190,15 @@ def test_texts_that_would_exhaust_a_parser(text: str) -> None:
         Spec.from_json(text)
 
 
+def test_unknown_values_have_a_depth() -> None:
+    def nested(depth: int) -> str:
+        return '{"ociVersion": "1.3.0", "future": ' + "[" * depth + "]" * depth + "}"
+
+    assert json.loads(Spec.from_json(nested(101)).to_json()) == json.loads(nested(101))
+    with pytest.raises(ConfigError, match="future: is nested too deeply"):
+        Spec.from_json(nested(102))
+
+
 def test_of_two_equal_keys_the_last_counts() -> None:
     assert Spec.from_json('{"ociVersion": "1.0.0", "ociVersion": "1.1.0"}').oci_version == "1.1.0"
 

@@ -182,7 +182,7 @@ def test_every_limit_of_getrlimit(name: str) -> None:
         ({"cgroups_path": ".."}, ["linux.cgroupsPath: '..' leads out with .."]),
         ({"rootfs_propagation": "rslave"}, []),
         ({"rootfs_propagation": "wide"}, ["linux.rootfsPropagation: unknown propagation 'wide'"]),
-        ({"devices": [Device(path="/dev/f", type="p")]}, []),
+        ({"devices": [Device(path="/dev/f", type="p", uid=2**32 - 2, gid=0)]}, []),
         ({"devices": [Device(path="/dev/f", type="u", major=1, minor=0)]}, []),
         ({"devices": [Device(path="dev/f", type="p")]}, ["linux.devices[0].path: 'dev/f' is not absolute"]),
         (
@@ -259,7 +259,10 @@ def mapped(*mappings: tuple[int, int, int]) -> list[str]:
     kinds = ("mount", "uts", "user")
     namespaces = [Namespace(type=kind) for kind in kinds]
     fine = [IDMapping(container_id=0, host_id=0, size=1)]
-    return found(linux(namespaces=namespaces, uid_mappings=ids, gid_mappings=fine))
+    uids = found(linux(namespaces=namespaces, uid_mappings=ids, gid_mappings=fine))
+    gids = found(linux(namespaces=namespaces, uid_mappings=fine, gid_mappings=ids))
+    assert [problem.replace("uid", "gid") for problem in uids] == gids
+    return uids
 
 
 def test_id_mappings() -> None:
