@@ -14,7 +14,7 @@ from libcontainer_py.state.atomic import Opened
 from libcontainer_py.state.root import mount_id
 
 DEEPEST = 8
-MOST = 10_000
+MOST = 4096
 """A state directory holds a dozen files, with a checkpoint some hundreds: more is not one."""
 
 

@@ -101,17 +101,21 @@ def _open(root: str) -> int | None:
 
 def _make(root: str) -> None:
     try:
-        os.mkdir(root, 0o700)
-    except FileExistsError:
-        return
+        _mkdir(root)
     except FileNotFoundError:
         parent = os.path.dirname(root)
         if parent == root:
             raise
         _make(parent)
-        _make(root)
-    else:
-        os.chmod(root, 0o700)  # the umask may have taken the owner's bits
+        _mkdir(root)
+
+
+def _mkdir(path: str) -> None:
+    try:
+        os.mkdir(path, 0o700)
+    except FileExistsError:
+        return
+    os.chmod(path, 0o700)  # the umask may have taken the owner's bits
 
 
 def _check(root: str, descriptor: int) -> None:

@@ -1,0 +1,171 @@
+"""Codecs of the state directory: what is written is read again; whatever else stands there is refused or understood."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+from hypothesis import example, given
+from hypothesis import strategies as st
+
+from libcontainer_py.errors import InvalidId, StateError
+from libcontainer_py.init.messages import pack_failure, unpack_failure
+from libcontainer_py.record import Init, Intent, Record
+from libcontainer_py.state import intent as intents
+from libcontainer_py.state import runc
+from libcontainer_py.state.names import ALPHABET, check_id, is_id, remains_name, slot_of, slot_of_remains
+
+STATES = [
+    json.loads((Path(__file__).parents[1] / "unit" / "state" / "data" / name).read_text())
+    for name in ("state-runc-1.1.5.json", "state-runc-1.5.1.json")
+]
+
+ids = st.text(ALPHABET, min_size=1, max_size=255).filter(lambda text: text not in (".", ".."))
+texts = st.text(max_size=20)
+paths = st.lists(st.text(st.characters(exclude_characters="/\0"), min_size=1, max_size=8), min_size=1, max_size=4).map(
+    lambda parts: "/" + "/".join(part if part not in (".", "..") else "_" for part in parts)
+)
+inits = st.builds(Init, st.integers(1, (1 << 31) - 1), st.integers(0, (1 << 64) - 1))
+json_values = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.floats(allow_nan=False) | texts,
+    lambda inner: st.lists(inner, max_size=4) | st.dictionaries(texts, inner, max_size=4),
+    max_leaves=12,
+)
+hooks = st.fixed_dictionaries(
+    {"path": paths},
+    optional={
+        "args": st.none() | st.lists(texts, max_size=3),
+        "env": st.none() | st.lists(texts, max_size=3),
+        "dir": texts,
+        "timeout": st.none() | st.integers(),
+    },
+)
+
+
+@st.composite
+def records(draw: st.DrawFn) -> Record:
+    container_id = draw(ids)
+    ours = draw(st.booleans())
+    annotations = draw(st.dictionaries(texts, texts, max_size=4))
+    if not ours:  # runc's labels carry no other ones
+        annotations = {key: value for key, value in annotations.items() if "=" not in key and key != "bundle"}
+    known = [
+        "id",
+        "init_process_pid",
+        "init_process_start",
+        "created",
+        "config",
+        "cgroup_paths",
+        runc.OURS,
+        "ociVersion",
+    ]
+    document = draw(st.dictionaries(texts.filter(lambda key: key not in known), json_values, max_size=3))
+    if draw(st.booleans()):
+        document["config"] = dict(draw(st.sampled_from(STATES))["config"])
+    return Record(
+        id=container_id,
+        directory=f"/run/x/{container_id}",
+        bundle=draw(paths | st.just("")),
+        rootfs=draw(paths),
+        created=draw(texts),
+        oci_version=draw(texts),
+        annotations=annotations,
+        init=draw(inits),
+        cgroup_paths=draw(st.dictionaries(texts, paths, max_size=3)),
+        private_pid_namespace=draw(st.booleans()),
+        ours=ours,
+        hooks=draw(
+            st.dictionaries(
+                st.sampled_from(["poststart", "poststop"]), st.lists(hooks, min_size=1, max_size=2), max_size=2
+            )
+        ),
+        document=document,
+    )
+
+
+@given(records())
+def test_records_survive_the_disk(record: Record) -> None:
+    data = runc.encode(record)
+    again = runc.decode(data, record.directory)
+    assert again._replace(document={}) == record._replace(document={})
+    assert json.loads(runc.encode(again)) == json.loads(data)
+    unknown = record.document.keys() - {"config"}
+    assert {key: again.document[key] for key in unknown} == {key: record.document[key] for key in unknown}
+
+
+@given(
+    st.builds(
+        Intent,
+        inits,
+        st.text(min_size=1),
+        st.integers(0, (1 << 64) - 1),
+        st.dictionaries(paths, st.integers(0, 1 << 62)),
+        st.none() | inits,
+    )
+)
+def test_intents_survive_the_disk(intent: Intent) -> None:
+    assert intents.decode(intents.encode(intent)) == intent
+
+
+@given(st.binary() | json_values.map(lambda value: json.dumps(value).encode()))
+def test_an_intent_is_understood_or_refused(data: bytes) -> None:
+    with pytest.raises(ValueError, match=r"."):
+        intents.decode(data)
+
+
+@st.composite
+def mutants(draw: st.DrawFn) -> bytes:
+    """A real state.json in which one value, somewhere, is another."""
+    document = json.loads(json.dumps(draw(st.sampled_from(STATES))))
+    place = document
+    while True:
+        keys = list(place) if isinstance(place, dict) else list(range(len(place)))
+        key = draw(st.sampled_from(keys))
+        inner = place[key]
+        if isinstance(inner, (dict, list)) and inner and draw(st.booleans()):
+            place = inner
+        else:
+            place[key] = draw(json_values)
+            return json.dumps(document).encode()
+
+
+@given(st.binary() | mutants() | json_values.map(lambda value: json.dumps(value).encode()))
+@example(b'{"id":"c1","init_process_pid":1e400}')
+@example(b"\xef\xbb\xbf{}")
+def test_a_state_is_understood_or_refused(data: bytes) -> None:
+    try:
+        record = runc.decode(data, "/run/x/c1")
+    except StateError:
+        return
+    assert record.id == "c1"
+    assert runc.decode(runc.encode(record), "/run/x/c1")._replace(document={}) == record._replace(document={})
+
+
+@given(st.integers(0, 1 << 20), st.sampled_from(STATES))
+def test_a_torn_state_is_refused(length: int, state: dict[str, object]) -> None:
+    data = json.dumps(state).encode()
+    with pytest.raises(StateError):
+        runc.decode(data[: length % len(data)], "/run/x/c1")
+
+
+@given(st.text() | ids)
+def test_an_id_is_one_or_the_other(name: str) -> None:
+    if is_id(name):
+        check_id(name)
+        slot = slot_of(name)
+        assert slot_of_remains(remains_name(slot)) == slot
+        assert not is_id(remains_name(slot))
+    else:
+        with pytest.raises(InvalidId):
+            check_id(name)
+
+
+@given(st.text(max_size=64), st.integers(-(1 << 31), (1 << 31) - 1), st.text(max_size=3000))
+def test_a_failure_fits_into_one_write(step: str, errno: int, text: str) -> None:
+    data = pack_failure(step, errno, text)
+    assert len(data) < 4096
+    found = unpack_failure(data)
+    assert found is not None
+    assert found[1] == errno
+    assert unpack_failure(data[:-1]) is None or len(data) == 12
