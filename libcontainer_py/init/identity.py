@@ -7,7 +7,7 @@ import stat
 from libcontainer_py.kernel import capability, libc
 from libcontainer_py.kernel.constants import PR_SET_KEEPCAPS, PR_SET_NO_NEW_PRIVS
 
-_ENOENT, _EACCES = 2, 13
+_EPERM, _ENOENT, _EACCES = 1, 2, 13
 _MOST_PASSWD = 1 << 20
 
 
@@ -15,13 +15,20 @@ def raise_limits(limits: "tuple[tuple[int, int, int], ...]") -> None:
     """Set the resource limits (resource, soft, hard) whose hard limit rises: later we may no longer."""
     for number, soft, hard in limits:
         if _above(hard, resource.getrlimit(number)[1]):
-            resource.setrlimit(number, (soft, hard))
+            _limit(number, soft, hard)
 
 
 def lower_limits(limits: "tuple[tuple[int, int, int], ...]") -> None:
     """Set all limits; last, since a low RLIMIT_NOFILE or RLIMIT_AS would bind init itself."""
     for number, soft, hard in limits:
+        _limit(number, soft, hard)
+
+
+def _limit(number: int, soft: int, hard: int) -> None:
+    try:
         resource.setrlimit(number, (soft, hard))
+    except ValueError as error:  # what Python makes of EPERM and EINVAL; soft is not above hard here
+        raise PermissionError(_EPERM, str(error)) from error
 
 
 def _above(value: int, limit: int) -> bool:
