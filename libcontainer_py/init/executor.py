@@ -127,8 +127,8 @@ class Executor:
     def do_propagation(self, flags: int) -> None:
         self.filesystem.propagation(flags)
 
-    def do_root(self, path: str) -> None:
-        self.filesystem.enter(path)
+    def do_root(self, path: str, slave: bool) -> None:
+        self.filesystem.enter(path, slave)
 
     def do_mount(
         self, source: str, destination: str, fstype: str, flags: int, data: str, propagation: "tuple[int, ...]"

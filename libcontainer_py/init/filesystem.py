@@ -82,11 +82,15 @@ class Filesystem:
         """Set the propagation of all mounts of the new namespace."""
         libc.mount(None, "/", None, flags)
 
-    def enter(self, path: str) -> None:
-        """Make the root file system a mount of its own, so that it can be pivoted to."""
+    def enter(self, path: str, slave: bool) -> None:
+        """Make the root file system a mount of its own, so that it can be pivoted to.
+
+        `slave`: all mounts are slave or private already, and what the host mounts in it later shall arrive.
+        """
         if path == "/":
             raise OSError(16, "the host's own root cannot be pivoted to; mount it below another directory", path)
-        _make_private(path)
+        if not slave:
+            _make_private(path)
         libc.mount(path, path, None, MS_BIND | MS_REC)
         self._reopen(path)
 

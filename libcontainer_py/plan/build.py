@@ -91,7 +91,7 @@ def _filesystem(
     propagation = mounts.PROPAGATION.get(linux.rootfs_propagation or "", 0)
     first = propagation or c.MS_SLAVE | c.MS_REC
     yield Step("propagation", (first,), "linux.rootfsPropagation" if propagation else "no mount leaks to the host")
-    yield Step("root", (rootfs,), "root.path")
+    yield Step("root", (rootfs, propagation == c.MS_SLAVE | c.MS_REC), "root.path")
     yield from mounts.mounts(spec, bundle, facts, cgroup_paths)
     yield from mounts.devices(spec, facts)
     yield Step("directory", (posixpath.normpath("/" + spec.process.cwd.lstrip("/")),), "process.cwd")
