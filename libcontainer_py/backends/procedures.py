@@ -241,6 +241,7 @@ class Procedures:
         """
         if not self.store.exists(container_id):
             if force:
+                self.store.sweep_remains()  # what a killed create or delete left has another name by now
                 return
             raise ContainerNotFound(container_id, root=self.store.root)
         if force:
