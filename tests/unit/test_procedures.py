@@ -9,6 +9,7 @@ import pytest
 
 from libcontainer_py.backends.base import CreateRequest, Failure
 from libcontainer_py.backends.memory import MemoryProgram
+from libcontainer_py.backends.procedures import Procedures
 from libcontainer_py.errors import (
     CgroupError,
     ContainerExists,
@@ -22,17 +23,24 @@ from libcontainer_py.errors import (
 )
 from tests.unit.scenes import (
     SCENARIOS,
+    Crash,
     Tap,
+    Tapped,
+    crash_at,
     create,
     created,
     destroy,
     destroy_by_force,
+    init_of,
     nothing,
+    paused,
     picture,
     release,
+    run_into,
     running,
     status,
     steps_of,
+    stopped,
     world,
 )
 
@@ -159,6 +167,87 @@ def test_missing_containers():
     destroy_by_force(backend)
 
 
+@pytest.mark.parametrize(
+    ("before", "text"),
+    [
+        (running, "cannot start an already running container"),
+        (paused, "cannot start a container in the paused state"),
+        (stopped, "cannot start a container that has stopped"),
+    ],
+)
+def test_a_start_that_is_not_legal_opens_no_fifo(before, text):
+    backend = world()
+    before(backend)
+    seen = picture(backend)
+    tap = Tap(backend)
+    with pytest.raises(IllegalOperation, match=text):
+        release(tap.procedures())
+    assert "store.open_fifo" not in tap.steps
+    assert picture(backend) == seen
+
+
+@pytest.mark.parametrize("before", [running, paused])
+def test_a_delete_that_is_not_legal_changes_nothing(before):
+    backend = world()
+    before(backend)
+    seen = picture(backend)
+    with pytest.raises(IllegalOperation, match="cannot delete container web that is not stopped"):
+        destroy(backend)
+    assert picture(backend) == seen
+
+
+def test_a_delete_takes_no_time():
+    backend = world()
+    begun = backend.host.now()
+    for before, act in ((created, destroy), (running, destroy_by_force), (paused, destroy_by_force)):
+        before(backend)
+        act(backend)
+    assert backend.host.now() == begun
+
+
+def test_one_that_vanishes_while_a_delete_waits_for_its_turn():
+    for force in (True, False):
+        backend = world()
+        stopped(backend)
+
+        def first(step, backend=backend):
+            if step == "store.lock":
+                backend.destroy("web", force=True)
+
+        procedures = Tap(backend, watch=first).procedures()
+        if force:
+            procedures.destroy("web", force=True)
+        else:
+            with pytest.raises(ContainerNotFound):
+                procedures.destroy("web", force=False)
+
+
+def test_a_start_finishes_what_a_killed_create_began():
+    """Its intent says that it is half-made, so that a sweep would remove it as soon as it has stopped."""
+    backend, _ = crash_at("birth.let_go")
+    backend.crash()
+    release(backend)
+    assert backend.store.intent("web") is None
+    backend.host.end(init_of(backend), 0)
+    assert [swept for swept in backend.sweep() if swept.removed] == []
+    assert status(backend) == "stopped"
+
+
+def test_a_stale_fifo_goes_also_where_nobody_can_tell_that_init_left_it():
+    backend, _ = run_into("release", steps_of(created, release).index("store.unlink_fifo"), "before", Crash)
+    backend.crash()
+
+    class Blind(Tapped):
+        def __getattr__(self, name):
+            return (lambda init: True) if name == "at_fifo" else super().__getattr__(name)
+
+    tap = Tap(backend)
+    with pytest.raises(IllegalOperation, match="cannot start an already running container"):
+        Procedures(backend.store, Blind(tap, "host", backend.host)).release("web", timeout=None, checked=False)
+    assert not backend.store.has_fifo("web")
+    assert status(backend) == "running"
+
+
 def test_a_cgroup_in_use_is_refused():
     backend = world()
     backend.host.make_cgroup("/sys/fs/cgroup/web")
@@ -192,12 +281,12 @@ def test_an_init_that_is_killed_while_it_is_born_is_an_error_of_create():
 def test_an_execve_that_fails_is_an_error_of_start(number, kind):
     backend = world()
     empty = picture(backend)
-    backend.host.program = MemoryProgram(failure=Failure("execve", number, "exec /bin/x: no"))
+    backend.host.program = MemoryProgram(failure=Failure("execute", number, "exec /bin/x: no"))
     created(backend)
     with pytest.raises(kind, match="exec /bin/x: no") as caught:
         release(backend)
     assert type(caught.value) is kind
-    assert (caught.value.step, caught.value.errno, caught.value.container_id) == ("execve", number, "web")
+    assert (caught.value.step, caught.value.errno, caught.value.container_id) == ("execute", number, "web")
     assert status(backend) == "stopped"
     destroy(backend)
     assert picture(backend) == empty

@@ -12,11 +12,16 @@ from tests.unit.scenes import (
     REQUEST,
     SCENARIOS,
     Crash,
+    Tap,
     crash_at,
+    create,
     moments,
+    nothing,
     picture,
     run_into,
     status,
+    steps_of,
+    world,
 )
 
 # -- kill -9 ----------------------------------------------------------------------------------------------------------
@@ -169,3 +174,34 @@ def test_each_injected_error_would_be_seen():
     assert {scenario for scenario, *_ in MOMENTS} == set(SCENARIOS)
     assert {step.partition(".")[0] for *_, step in MOMENTS} == {"store", "host", "birth", "gate"}
     assert len(MOMENTS) > 200
+
+
+def test_init_is_ended_where_its_cgroup_is_not_ours():
+    """The cgroup was there before, so that it is neither killed nor removed: init itself must be."""
+    backend = world()
+    backend.host.make_cgroup("/sys/fs/cgroup/web")
+    before = picture(backend)
+    number = steps_of(nothing, create).index("store.settle")  # init is at the fifo, and does not end by itself
+    with pytest.raises(OSError, match="injected"):
+        create(Tap(backend, at=number, error=OSError).procedures())
+    assert picture(backend) == before
+
+
+def test_an_init_that_is_given_up_is_let_down_before_it_is_killed():
+    number = steps_of(nothing, create).index("birth.until_ready")
+    tap = Tap(world(), at=number, error=OSError)
+    with pytest.raises(OSError, match="injected"):
+        create(tap.procedures())
+    assert tap.steps.index("birth.abandon") < tap.steps.index("host.signal")
+
+
+def test_a_delete_of_another_pid_namespaces_half_made_one_touches_no_process():
+    backend, _ = crash_at("host.make_init")
+    backend.crash()
+    intent = backend.store.intent("web")
+    namesake = backend.host.spawn()
+    backend.store.note("web", intent._replace(pid_namespace=2, init=namesake.init))
+    Procedures(backend.store, backend.host).destroy("web", force=True)
+    assert "web" not in backend.ids()
+    assert namesake.alive
+    assert "/sys/fs/cgroup/web" in backend.host.cgroups

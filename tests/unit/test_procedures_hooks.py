@@ -23,6 +23,7 @@ from tests.unit.scenes import (
     destroy,
     destroy_by_force,
     fails,
+    half_made,
     init_of,
     paused,
     picture,
@@ -105,7 +106,7 @@ def test_a_start_container_hook_that_fails_is_an_error_of_start_and_the_containe
     backend.host.hooks["/start_container/0"] = fails
     with pytest.raises(StartError, match="exit code 1") as caught:
         release(backend)
-    assert caught.value.step == "startContainer"
+    assert caught.value.step == "start_hooks"
     assert kinds(backend)[-3:] == ["startContainer", "poststop", "poststop"]
     assert picture(backend) == empty
 
@@ -183,6 +184,26 @@ def test_what_a_living_creator_began_is_left_also_without_its_lock():
     backend.store.crash()  # its locks are gone, but it lives
     assert swept(backend) is None
     assert "web" in backend.ids()
+
+
+def test_what_somebody_works_on_is_left():
+    backend = world()
+    half_made(backend)
+    with backend.store.lock("web", timeout=0):
+        assert swept(backend) is None
+        assert "web" in backend.ids()
+    assert swept(backend) is True
+
+
+def test_an_init_that_was_let_go_is_left_also_where_its_state_is_torn():
+    backend, _ = crash_at("birth.let_go")
+    backend.crash()
+    init = init_of(backend)
+    backend.store.tear("web")
+    assert swept(backend) is None
+    assert backend.host.alive(init)
+    backend.host.end(init, 1)
+    assert swept(backend) is True
 
 
 def test_an_intent_of_another_pid_namespace_is_left_and_one_from_before_a_reboot_is_swept():

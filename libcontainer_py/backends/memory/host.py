@@ -5,7 +5,7 @@ from __future__ import annotations
 import errno
 import json
 import time
-from typing import cast
+from typing import Any
 
 from libcontainer_py.backends.base import Exit, Failure
 from libcontainer_py.backends.memory.birth import MemoryBirth
@@ -227,10 +227,9 @@ class MemoryHost:
                 elif inode != 0:
                     raise CgroupError(path, "Device or resource busy", errno=errno.EBUSY)
 
-    def run_hooks(self, kind: str, hooks: Mapping[str, object], state: str) -> None:
+    def run_hooks(self, kind: str, hooks: Mapping[str, list[Any]], state: str) -> None:
         """Run the hooks of one kind, as `hooks` says; what it does not name succeeds. Raises HookError."""
-        listed = cast("list[Mapping[str, object]]", hooks.get(kind) or [])
-        for hook in listed:
+        for hook in hooks.get(kind) or ():
             path = str(hook["path"])
             self.hooks_run.append(HookRun(kind, path, state))
             if path in self.hooks:
@@ -272,7 +271,7 @@ class MemoryHost:
             state = preparation.state("created", process.init.pid)
             self.run_hooks("startContainer", preparation.hooks, state)
         except HookError as error:
-            failure = Failure("startContainer", 0, str(error))
+            failure = Failure("start_hooks", 0, str(error))
         if failure is not None:
             self.end(process.init, 1)
         self.clock.changed.notify_all()

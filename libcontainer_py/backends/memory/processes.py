@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -97,7 +97,7 @@ class MemoryPreparation:
         self.rootfs = f"{self.bundle}/rootfs"
         self.annotations: Mapping[str, str] = {}
         self.private_pid_namespace = True
-        self.hooks: Mapping[str, object] = {}
+        self.hooks: Mapping[str, list[Any]] = {}
         self.fifo_owner = (0, 0)
         self.cgroup_paths: tuple[str, ...] = (f"{CGROUPS}/{request.container_id}",)
         if request.spec is not None:
