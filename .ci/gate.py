@@ -163,7 +163,8 @@ class Gate:
         return path
 
     def prepare(self) -> None:
-        """Install what is missing, find the Pythons."""
+        """Copy the commit, install what is missing, find the Pythons."""
+        export(self.folder("commit"))
         missing = sorted({package for program, package in PEERS.items() if shutil.which(program) is None})
         if missing:
             self.call("apt-update", ["apt-get", "update", "-q"])
@@ -193,7 +194,7 @@ class Gate:
     def run(self, stage: Stage) -> None:
         """Run one stage in its own copy of the commit and its own virtual environment."""
         copy, home, temporary = (self.folder(stage.name, part) for part in ("copy", "home", "tmp"))
-        export(copy)
+        shutil.copytree(self.folder("commit"), copy, dirs_exist_ok=True, symlinks=True)
         environment = self.environment | {"COPY": str(copy)}
         venv = str(self.folder(stage.name) / "venv")
         script = f'"{self.pythons[stage.python]}" -m venv "{venv}"\n. "{venv}/bin/activate"\n{stage.script}'

@@ -41,6 +41,7 @@ if TYPE_CHECKING:
     from libcontainer_py.lifecycle import Operation as Operation
     from libcontainer_py.lifecycle import Status as Status
     from libcontainer_py.process import DEVNULL as DEVNULL
+    from libcontainer_py.process import PIPE as PIPE
     from libcontainer_py.process import ExitStatus as ExitStatus
     from libcontainer_py.process import Result as Result
     from libcontainer_py.record import Swept as Swept
@@ -50,6 +51,7 @@ if TYPE_CHECKING:
 
 __all__ = [
     "DEVNULL",
+    "PIPE",
     "Backend",
     "BrokenStateWarning",
     "CgroupError",
@@ -120,7 +122,7 @@ _ROOMS = {
     ),
     "factory": ("Factory",),
     "lifecycle": ("Operation", "Status"),
-    "process": ("DEVNULL", "ExitStatus", "Result"),
+    "process": ("DEVNULL", "PIPE", "ExitStatus", "Result"),
     "record": ("Swept",),
     "sandbox": ("run",),
     "spec": ("Spec", "State"),

@@ -64,11 +64,23 @@ class Ledger:
                 os.path.basename(os.fsdecode(w)) for w in words if isinstance(w, (str, bytes, os.PathLike))
             )
 
-    def owns(self, path: str) -> bool:
-        """Whether a path outside of our temporary directory is ours."""
-        # a root file system has `sys` and `dev` as well: what is named like a top directory says nothing
-        names = self.names.difference(os.listdir("/"))
-        return self.strict or any(part in names for part in path.split("/") if part)
+    def owns(self, path: str, under: str) -> bool:
+        """Whether something outside of our temporary directory is ours, `under` a directory that others use too.
+
+        Its first part below that must be a name that we gave: below a stranger's directory all is a stranger's.
+        """
+        if self.strict:
+            return True
+        try:
+            if os.stat(path).st_uid != os.geteuid():
+                return False
+        except OSError:
+            pass  # it went away, or never was: then the name decides
+        return path.startswith(f"{under}/") and path[len(under) :].split("/")[1] in self.names
+
+    def owns_cgroup(self, path: str) -> bool:
+        """Whether a cgroup is ours: made at the top of its hierarchy, or in our own, under a name that we gave."""
+        return any(self.owns(path, under) for under in cgroup_tops())
 
     def snapshot(self) -> Snapshot:
         """Look at the machine. Takes a few milliseconds."""
@@ -135,13 +147,27 @@ class Ledger:
         return [
             *(f"process {text}" for text in processes if text not in kept),
             *(f"mount {text}" for text in _new(before.mounts, after.mounts) if self._owns_mount(text)),
-            *(f"cgroup {path}" for path in _new(before.cgroups, after.cgroups) if self.owns(path)),
-            *(f"state directory {path}" for path in _new(before.states, after.states) if self.owns(path)),
+            *(f"cgroup {path}" for path in _new(before.cgroups, after.cgroups) if self.owns_cgroup(path)),
+            *(f"state directory {path}" for path in _new(before.states, after.states) if self._owns_state(path)),
             *(f"descriptor {text}" for text in descriptors),
         ]
 
     def _owns_mount(self, text: str) -> bool:
-        return bool(self.folder and self.folder in text) or self.owns(text.partition(" (")[0])
+        return self.strict or bool(self.folder and self.folder in text)
+
+    def _owns_state(self, path: str) -> bool:
+        return any(self.owns(path, root) for root in state_roots())
+
+
+def cgroup_tops() -> list[str]:
+    """The directories in which a cgroup of ours can begin: the top of each hierarchy, and where this process is."""
+    tops = []
+    own = [line.split(":", 2)[2] for line in _read("/proc/self/cgroup").splitlines()]
+    for line in _read("/proc/self/mountinfo").splitlines():
+        fields = line.split()
+        if fields[fields.index("-") + 1] in {"cgroup", "cgroup2"}:
+            tops += [fields[4], *(fields[4] + path for path in own if path != "/")]
+    return tops
 
 
 def state_roots() -> list[str]:

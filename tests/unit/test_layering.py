@@ -16,6 +16,7 @@ PACKAGE = Path(__file__).parents[2] / "libcontainer_py"
 ROOT = "libcontainer_py"
 
 VERBS = "lifecycle spec streams backends.base errors"
+BELOW = "lifecycle spec kernel kernel.constants init.messages errors"
 
 # A room is a module, or a package with all that has no row of its own. Each may import itself, and what stands here.
 MAY_IMPORT = {
@@ -37,14 +38,18 @@ MAY_IMPORT = {
     "backends.procedures": "backends.base lifecycle spec errors",
     "backends.memory": "backends.base backends.procedures lifecycle spec errors",
     "backends.launcher": "init.messages kernel kernel.constants errors",
+    # what backends.linux is made of: a configuration made ready, and an init being born
+    "backends.preparation": f"backends.base plan cgroups {BELOW}",
+    "backends.birth": f"backends.base backends.launcher backends.preparation state cgroups {BELOW}",
     "backends.linux": (
-        "backends.base backends.procedures backends.launcher lifecycle spec plan hooks state cgroups kernel "
-        "kernel.constants init.messages errors"
+        "backends.base backends.procedures backends.launcher backends.preparation backends.birth plan hooks state "
+        f"cgroups {BELOW}"
     ),
     "process": VERBS,
     "container": f"process {VERBS}",
     "factory": f"process container backends.linux {VERBS}",
-    "sandbox": "factory container process streams spec errors",
+    # backends.base: to ask for the reaper, which is no public option of create; kernel: what is mounted on the host
+    "sandbox": "factory container process streams spec backends.base kernel errors",
     "aio": "factory container process sandbox streams errors",
     "doctor": "backends backends.base backends.linux cgroups kernel kernel.constants errors",
     "testing": f"factory container process sandbox state backends.procedures backends.memory {VERBS}",

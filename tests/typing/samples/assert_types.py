@@ -11,6 +11,7 @@ from typing_extensions import assert_type
 import libcontainer_py
 from libcontainer_py import (
     DEVNULL,
+    PIPE,
     Backend,
     BrokenStateWarning,
     ConfigError,
@@ -98,6 +99,9 @@ def commands() -> None:
     assert_type(result.returncode, int)
     assert_type(result.stdout, bytes | None)
     assert_type(result.check_returncode(), None)
+    run(
+        ("ls", "-l"), env={"A": "b"}, cwd="/usr", stdin=DEVNULL, stdout=None, stderr=PIPE, check=True, factory=Factory()
+    )
 
 
 def failures(container: Container) -> None:
