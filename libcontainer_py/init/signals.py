@@ -2,6 +2,8 @@
 
 import os
 
+from libcontainer_py.kernel import libc
+
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     import signal as _signal
@@ -11,6 +13,8 @@ else:
 
 _ENDING = (1, 2, 3, 15)  # HUP, INT, QUIT, TERM
 _SIGPIPE = 13
+_FIXED = (9, 19)  # KILL, STOP
+_OF_GLIBC = (32, 33)
 
 
 def _end(number: int, _frame: "FrameType | None") -> None:
@@ -51,10 +55,13 @@ def forward_to(pid: int) -> None:
 
 
 def reset() -> None:
-    """All signals default, none blocked: Python ignores SIGPIPE and SIGXFSZ, and a program would inherit that."""
+    """All signals default, none blocked: Python ignores SIGPIPE and SIGXFSZ, and a program would inherit that.
+
+    glibc keeps 32 and 33 to itself, and its posix_spawn, which made the fork server, leaves them ignored.
+    """
     for number in range(1, 65):
-        try:
+        if number in _OF_GLIBC:
+            libc.default_signal(number)
+        elif number not in _FIXED:
             _signal.signal(number, _signal.SIG_DFL)
-        except (OSError, ValueError):
-            continue  # KILL, STOP, and the two of the thread library
     _signal.pthread_sigmask(_signal.SIG_SETMASK, ())

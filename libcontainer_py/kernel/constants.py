@@ -131,7 +131,7 @@ RLIMITS = {
     "RLIMIT_RTTIME": 15,
 }
 
-_GENERIC = {"keyctl": 219, "pivot_root": 41, "renameat2": 276, "bpf": 280}
+_GENERIC = {"rt_sigaction": 134, "keyctl": 219, "pivot_root": 41, "renameat2": 276, "bpf": 280}
 _SINCE_UNIFIED = {
     "open_tree": 428,
     "move_mount": 429,
@@ -141,13 +141,13 @@ _SINCE_UNIFIED = {
     "mount_setattr": 442,
 }
 SYSCALLS = {
-    "x86_64": {"keyctl": 250, "pivot_root": 155, "renameat2": 316, "bpf": 321, **_SINCE_UNIFIED},
+    "x86_64": {"rt_sigaction": 13, "keyctl": 250, "pivot_root": 155, "renameat2": 316, "bpf": 321, **_SINCE_UNIFIED},
     "aarch64": {**_GENERIC, **_SINCE_UNIFIED},
     "riscv64": {**_GENERIC, **_SINCE_UNIFIED},
     "loongarch64": {**_GENERIC, **_SINCE_UNIFIED},
-    "armv7l": {"keyctl": 311, "pivot_root": 218, "renameat2": 382, "bpf": 386, **_SINCE_UNIFIED},
-    "i686": {"keyctl": 288, "pivot_root": 217, "renameat2": 353, "bpf": 357, **_SINCE_UNIFIED},
-    "ppc64le": {"keyctl": 271, "pivot_root": 203, "renameat2": 357, "bpf": 361, **_SINCE_UNIFIED},
-    "s390x": {"keyctl": 280, "pivot_root": 217, "renameat2": 347, "bpf": 351, **_SINCE_UNIFIED},
+    "armv7l": {"rt_sigaction": 174, "keyctl": 311, "pivot_root": 218, "renameat2": 382, "bpf": 386, **_SINCE_UNIFIED},
+    "i686": {"rt_sigaction": 174, "keyctl": 288, "pivot_root": 217, "renameat2": 353, "bpf": 357, **_SINCE_UNIFIED},
+    "ppc64le": {"rt_sigaction": 173, "keyctl": 271, "pivot_root": 203, "renameat2": 357, "bpf": 361, **_SINCE_UNIFIED},
+    "s390x": {"rt_sigaction": 174, "keyctl": 280, "pivot_root": 217, "renameat2": 347, "bpf": 351, **_SINCE_UNIFIED},
 }
 """Machine (as uname says) to the numbers of the system calls that libc has no wrapper for."""

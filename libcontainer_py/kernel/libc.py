@@ -122,6 +122,11 @@ def setdomainname(name: str) -> None:
         _raise()
 
 
+def default_signal(number: int) -> None:
+    """rt_sigaction(2) to SIG_DFL, also for 32 and 33, which the C library's sigaction refuses."""
+    syscall("rt_sigaction", number, ctypes.create_string_buffer(32), None, 8)
+
+
 def keyctl(operation: int, name: bytes) -> int:
     """keyctl(2) for KEYCTL_JOIN_SESSION_KEYRING."""
     return syscall("keyctl", operation, name, 0, 0, 0)
