@@ -231,7 +231,8 @@ class Executor:
         The fifo was given as O_PATH, so that the container never sees the state directory, and is opened through the
         host's procfs.
         """
-        self.state = state
+        # with the pid that startContainer hooks see: in the container's pid namespace
+        self.state = state.replace(b"{", b'{"pid": %d, ' % os.getpid(), 1)
         self.control.send(messages.READY)
         if self._receive() != messages.SAVED:
             os._exit(1)
