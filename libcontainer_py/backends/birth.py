@@ -5,6 +5,7 @@ from __future__ import annotations
 import _socket
 import json
 import os
+import re
 import time
 
 from libcontainer_py.backends import launcher
@@ -22,6 +23,9 @@ if TYPE_CHECKING:
 _DEVNULL = -3
 _STREAMS = (("stdin", 0), ("stdout", 1), ("stderr", 2))
 _BEGIN = 0xFFFF
+_HOOK_FAILURE = re.compile(
+    r"hooks\.createContainer\[(\d+)\] \((.*?)\): (exit code (\d+)|signal (\d+)|.*?)(: .*)?", re.DOTALL
+)
 _HINTS = {
     ("mount", 1): "is /proc or /sys masked here, as in a container? A user namespace may not show more than we see",
     ("limits", 1): "raising a hard limit takes CAP_SYS_RESOURCE",
@@ -151,7 +155,7 @@ class LinuxBirth:
     def _fail(self, at: int, name: str, errno: int, text: str) -> None:
         container_id = self._preparation.request.container_id
         if name == "create_hooks":
-            raise HookError("createContainer", -1, "", text)
+            raise _hook_error(text)
         if name == "program" and errno:
             raise ProgramNotFound(text, container_id=container_id, step=name, errno=errno)
         if at == _BEGIN or at >= len(self._steps):
@@ -165,6 +169,16 @@ class LinuxBirth:
             errno=errno,
             hint=_HINTS.get((name, errno), ""),
         )
+
+
+def _hook_error(text: str) -> HookError:
+    """What init says of a failed createContainer hook: `hooks.KIND[INDEX] (PATH): REASON`, then `: OUTPUT`."""
+    match = _HOOK_FAILURE.fullmatch(text)
+    if match is None:
+        return HookError("createContainer", -1, "", text)
+    index, path, reason, code, signal, output = match.groups()
+    returncode = int(code) if code else -int(signal) if signal else None
+    return HookError("createContainer", int(index), path, reason, returncode=returncode, output=(output or "")[2:])
 
 
 def _config_path(preparation: LinuxPreparation) -> str:
