@@ -56,26 +56,23 @@ def program(rules: Iterable[DeviceRule]) -> bytes:
 def attach(directory: int, code: bytes) -> None:
     """Make `code` the device program of a v2 cgroup, in place of those it has. Raises OSError.
 
-    There is no moment without one: a single program is replaced at once; of several (systemd leaves some behind) the
-    old ones are detached after the new one is there, and all attached ones must agree to an access.
+    There is no moment without one: the old ones are detached after the new one is there, and as long as there are
+    several all must agree to an access.
     """
-    opened: list[int] = []
+    old: list[int] = []
     try:
         for number in bpf.prog_query(directory, bpf.CGROUP_DEVICE):
             try:
-                opened.append(bpf.prog_get_fd_by_id(number))
+                old.append(bpf.prog_get_fd_by_id(number))
             except (FileNotFoundError, PermissionError):
-                pass  # detached meanwhile; or labelled as another's, and then it only denies more
+                pass  # detached meanwhile; or another's by a security label, and then it only denies more
         new = bpf.prog_load(bpf.PROG_TYPE_CGROUP_DEVICE, code, b"libcontainer_py")
         try:
-            if len(opened) == 1:
-                bpf.prog_attach(directory, new, bpf.CGROUP_DEVICE, bpf.F_ALLOW_MULTI | bpf.F_REPLACE, replace=opened[0])
-            else:
-                bpf.prog_attach(directory, new, bpf.CGROUP_DEVICE, bpf.F_ALLOW_MULTI)
-                for old in opened:
-                    bpf.prog_detach(directory, old, bpf.CGROUP_DEVICE)
+            bpf.prog_attach(directory, new, bpf.CGROUP_DEVICE, bpf.F_ALLOW_MULTI)
         finally:
             os.close(new)
+        for program in old:
+            bpf.prog_detach(directory, program, bpf.CGROUP_DEVICE)
     finally:
-        for descriptor in opened:
+        for descriptor in old:
             os.close(descriptor)

@@ -29,9 +29,9 @@ def read(path: str, *, directory: int | None = None) -> str:
     return b"".join(chunks).decode("utf-8", "surrogateescape")
 
 
-def write(path: str, text: str) -> None:
+def write(path: str, text: str, *, directory: int | None = None) -> None:
     """Give a control file one order: one write(2), which the kernel takes or refuses as a whole."""
-    descriptor = os.open(path, os.O_WRONLY | os.O_CLOEXEC)
+    descriptor = os.open(path, os.O_WRONLY | os.O_CLOEXEC, dir_fd=directory)
     try:
         os.write(descriptor, text.encode())
     except OSError as error:

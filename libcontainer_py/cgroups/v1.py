@@ -10,7 +10,7 @@ import os
 import time
 
 from libcontainer_py.cgroups.base import FREEZE_TIMEOUT, KILL_TIMEOUT, Cgroup, failure
-from libcontainer_py.cgroups.tree import read, write
+from libcontainer_py.cgroups.tree import has_children, read, walk, write
 from libcontainer_py.errors import CgroupError
 
 TYPE_CHECKING = False
@@ -182,10 +182,14 @@ def _try_freeze(path: str) -> None:
 
 
 def _try_thaw(path: str) -> None:
+    """Thaw it, and those below it, which the container may have frozen: a frozen process of v1 does not die."""
     try:
         write(path + "/freezer.state", "THAWED")
+        if has_children(path):
+            for directory in walk(path):
+                write("freezer.state", "THAWED", directory=directory)
     except OSError:
-        pass  # it is gone, or it was never frozen
+        pass  # it is gone
 
 
 def _fill_cpuset(path: str) -> None:

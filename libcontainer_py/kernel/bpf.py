@@ -20,7 +20,6 @@ PROG_TYPE_CGROUP_DEVICE = 15
 CGROUP_DEVICE = 6  # enum bpf_attach_type
 
 F_ALLOW_MULTI = 2
-F_REPLACE = 4
 
 DEVCG_DEV_BLOCK = 1
 DEVCG_DEV_CHAR = 2
@@ -96,9 +95,9 @@ def prog_load(kind: int, code: bytes, name: bytes = b"", license_name: bytes = b
     return _bpf(PROG_LOAD, attributes)[0]
 
 
-def prog_attach(target: int, program: int, kind: int, flags: int, *, replace: int = 0) -> None:
-    """BPF_PROG_ATTACH to a cgroup's directory; with F_REPLACE in place of the program of descriptor `replace`."""
-    _bpf(PROG_ATTACH, struct.pack("=IIIII", target, program, kind, flags, replace))
+def prog_attach(target: int, program: int, kind: int, flags: int) -> None:
+    """BPF_PROG_ATTACH to a cgroup's directory."""
+    _bpf(PROG_ATTACH, struct.pack("=IIII", target, program, kind, flags))
 
 
 def prog_detach(target: int, program: int, kind: int) -> None:

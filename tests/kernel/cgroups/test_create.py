@@ -51,6 +51,14 @@ def test_the_default_parent_is_shared_and_stays() -> None:
     assert not any(map(os.path.exists, made))
 
 
+def test_a_default_parent_that_we_made_is_not_called_ours(group: str) -> None:
+    cgroup = cgroups.for_container(f"{group}/libcontainer_py/c1", "c1")
+    expected = cgroup.missing()
+    made = cgroup.create()
+    assert set(made) == set(expected)
+    assert not [path for path in made if path.endswith("libcontainer_py")]
+
+
 def test_parents_stay_as_long_as_others_need_them(group: str) -> None:
     first, second = (cgroups.for_container(f"{group}/{name}", name) for name in ("c1", "c2"))
     made_first, made_second = first.create(), second.create()

@@ -209,6 +209,21 @@ def test_kill_finds_processes_that_left_some_hierarchies(
     cgroup.remove()
 
 
+def test_an_empty_one_is_thawed_by_kill(cgroup: Cgroup) -> None:
+    cgroup.freeze()
+    cgroup.kill()
+    assert not cgroup.frozen()
+
+
+def test_kill_thaws_what_the_container_froze_below(cgroup: Cgroup, join: Callable[..., subprocess.Popen[str]]) -> None:
+    mkdir_in_all(cgroup, "below")
+    below = cgroups.from_paths({key: path + "/below" for key, path in cgroup.paths.items() if key != "cpuset"})
+    process = join(below)
+    below.freeze()
+    cgroup.kill()
+    assert process.wait(5) == -signal.SIGKILL
+
+
 def test_kill_gives_up_at_its_deadline(cgroup: Cgroup, join: Callable[..., subprocess.Popen[str]], group: str) -> None:
     join(cgroup)
     if cgroups.detect() is Mode.V2:
