@@ -1,7 +1,8 @@
 """The OCI runtime specification's documents as attrs classes.
 
-`config` and `linux` follow config.md and config-linux.md, `state` follows runtime.md. `codec` turns JSON into them and
-back, `validate` says what is wrong with their values, `defaults` makes usual ones. Pure: no file, no system call.
+`config` and `linux` follow config.md and config-linux.md, `state` follows runtime.md, `features` (loaded on first use)
+follows features.md. `codec` turns JSON into them and back, `validate` says what is wrong with their values, `defaults`
+makes usual ones. Pure: no file, no system call.
 """
 
 from __future__ import annotations
@@ -48,7 +49,11 @@ from libcontainer_py.spec.linux import (
     TimeOffset,
     WeightDevice,
 )
-from libcontainer_py.spec.state import State
+from libcontainer_py.spec.state import ContainerProcessState, State
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from libcontainer_py.spec.features import Features
 
 __all__ = [
     "CPU",
@@ -57,8 +62,10 @@ __all__ = [
     "CPUAffinity",
     "Capabilities",
     "ConsoleSize",
+    "ContainerProcessState",
     "Device",
     "DeviceRule",
+    "Features",
     "Hook",
     "Hooks",
     "HugepageLimit",
@@ -91,3 +98,13 @@ __all__ = [
     "User",
     "WeightDevice",
 ]
+
+
+def __getattr__(name: str) -> object:
+    """Load `Features` on first use: whoever makes containers never asks, and its classes take 10 ms to define."""
+    if name == "Features":
+        from libcontainer_py.spec.features import Features  # noqa: PLC0415  (see above)
+
+        globals()[name] = Features
+        return Features
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

@@ -167,9 +167,10 @@ def _user(user: User) -> Iterator[Problem]:
 
 
 def _mounts(spec: Spec) -> Iterator[Problem]:
-    # config.md tolerates relative destinations, as deprecated; we do not.
+    # config.md, Mounts: a relative destination "MUST be interpreted as relative to /"; the plan does.
     for index, mount in enumerate(spec.mounts):
-        yield from _absolute(f"mounts[{index}].destination", mount.destination)
+        if not mount.destination:
+            yield Problem(f"mounts[{index}].destination", "is empty, but must be a path", "")
 
 
 def _hooks(spec: Spec) -> Iterator[Problem]:

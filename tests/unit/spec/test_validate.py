@@ -9,6 +9,8 @@ import attrs
 import pytest
 
 from libcontainer_py.errors import ConfigError
+from libcontainer_py.plan import mounts as plan_mounts
+from libcontainer_py.plan.steps import HostFacts
 from libcontainer_py.spec import (
     Capabilities,
     Device,
@@ -66,6 +68,15 @@ def test_default_is_what_runc_spec_writes_today() -> None:
     assert Spec.default().to_dict() == document
 
 
+def test_a_relative_destination_starts_at_the_root() -> None:
+    # config.md, Mounts: "it MAY be a relative path, in which case it MUST be interpreted as relative to /"
+    spec = attrs.evolve(GOOD, mounts=[Mount(destination="srv/../var/x", type="proc")])
+    assert found(spec) == []
+    facts = HostFacts(uid=0, gid=0, last_capability=40, bounding=0, can_mknod=True, cgroups_v2=True)
+    (step,) = plan_mounts.mounts(spec, "/bundle", facts, {})
+    assert step.arguments[1] == "/var/x"
+
+
 @pytest.mark.parametrize("version", ["1.0.0", "1.0.2-dev", "1.3.0", "1.99.0", "1.0.0-rc1", "1.3.0+dev"])
 def test_versions_that_we_take(version: str) -> None:
     assert found(attrs.evolve(GOOD, oci_version=version)) == []
@@ -93,8 +104,8 @@ def test_versions_that_we_refuse(version: str, reason: str) -> None:
         ({"root": None}, ["root: is required"]),
         ({"root": Root(path="")}, ["root.path: is empty"]),
         ({"process": None}, ["process: is required"]),
-        ({"mounts": [Mount(destination="tmp")]}, ["mounts[0].destination: 'tmp' is not absolute"]),
-        ({"mounts": [Mount(destination="")]}, ["mounts[0].destination: is empty, but must be an absolute path"]),
+        ({"mounts": [Mount(destination="tmp"), Mount(destination="a/b")]}, []),  # deprecated, but relative to /
+        ({"mounts": [Mount(destination="")]}, ["mounts[0].destination: is empty, but must be a path"]),
         ({"annotations": {"": "x"}}, ["annotations: a key is empty"]),
         ({"annotations": {"a": "\0 is data"}}, []),
         ({"hostname": "h" * 64}, []),
