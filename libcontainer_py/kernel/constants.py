@@ -93,6 +93,24 @@ PR_CAP_AMBIENT = 47
 PR_CAP_AMBIENT_RAISE = 2
 PR_CAP_AMBIENT_CLEAR_ALL = 4
 
+# seccomp.h
+SECCOMP_SET_MODE_FILTER = 1
+SECCOMP_GET_ACTION_AVAIL = 2
+SECCOMP_FILTER_FLAG_TSYNC = 1
+SECCOMP_FILTER_FLAG_LOG = 2
+SECCOMP_FILTER_FLAG_SPEC_ALLOW = 4
+SECCOMP_FILTER_FLAG_NEW_LISTENER = 8
+SECCOMP_FILTER_FLAG_TSYNC_ESRCH = 16
+SECCOMP_FILTER_FLAG_WAIT_KILLABLE_RECV = 32
+SECCOMP_RET_KILL_PROCESS = 0x80000000
+SECCOMP_RET_KILL_THREAD = 0x00000000
+SECCOMP_RET_TRAP = 0x00030000
+SECCOMP_RET_ERRNO = 0x00050000
+SECCOMP_RET_USER_NOTIF = 0x7FC00000
+SECCOMP_RET_TRACE = 0x7FF00000
+SECCOMP_RET_LOG = 0x7FFC0000
+SECCOMP_RET_ALLOW = 0x7FFF0000
+
 # keyctl.h
 KEYCTL_JOIN_SESSION_KEYRING = 1
 
@@ -141,13 +159,53 @@ _SINCE_UNIFIED = {
     "mount_setattr": 442,
 }
 SYSCALLS = {
-    "x86_64": {"rt_sigaction": 13, "keyctl": 250, "pivot_root": 155, "renameat2": 316, "bpf": 321, **_SINCE_UNIFIED},
+    "x86_64": {
+        "rt_sigaction": 13,
+        "keyctl": 250,
+        "pivot_root": 155,
+        "renameat2": 316,
+        "seccomp": 317,
+        "bpf": 321,
+        **_SINCE_UNIFIED,
+    },
     "aarch64": {**_GENERIC, **_SINCE_UNIFIED},
     "riscv64": {**_GENERIC, **_SINCE_UNIFIED},
     "loongarch64": {**_GENERIC, **_SINCE_UNIFIED},
-    "armv7l": {"rt_sigaction": 174, "keyctl": 311, "pivot_root": 218, "renameat2": 382, "bpf": 386, **_SINCE_UNIFIED},
-    "i686": {"rt_sigaction": 174, "keyctl": 288, "pivot_root": 217, "renameat2": 353, "bpf": 357, **_SINCE_UNIFIED},
-    "ppc64le": {"rt_sigaction": 173, "keyctl": 271, "pivot_root": 203, "renameat2": 357, "bpf": 361, **_SINCE_UNIFIED},
-    "s390x": {"rt_sigaction": 174, "keyctl": 280, "pivot_root": 217, "renameat2": 347, "bpf": 351, **_SINCE_UNIFIED},
+    "armv7l": {
+        "rt_sigaction": 174,
+        "keyctl": 311,
+        "pivot_root": 218,
+        "renameat2": 382,
+        "seccomp": 383,
+        "bpf": 386,
+        **_SINCE_UNIFIED,
+    },
+    "i686": {
+        "rt_sigaction": 174,
+        "keyctl": 288,
+        "pivot_root": 217,
+        "renameat2": 353,
+        "seccomp": 354,
+        "bpf": 357,
+        **_SINCE_UNIFIED,
+    },
+    "ppc64le": {
+        "rt_sigaction": 173,
+        "keyctl": 271,
+        "pivot_root": 203,
+        "renameat2": 357,
+        "seccomp": 358,
+        "bpf": 361,
+        **_SINCE_UNIFIED,
+    },
+    "s390x": {
+        "rt_sigaction": 174,
+        "keyctl": 280,
+        "pivot_root": 217,
+        "renameat2": 347,
+        "seccomp": 348,
+        "bpf": 351,
+        **_SINCE_UNIFIED,
+    },
 }
 """Machine (as uname says) to the numbers of the system calls that libc has no wrapper for."""
