@@ -80,7 +80,14 @@ def lowest_versions() -> str:
 
 def root_lane() -> list[Stage]:
     """What makes containers as root."""
-    lane = [Stage(f"tests-{MAIN}", "pip install '.[test]' && pytest --durations=10", alone=True)]
+    lane = [Stage(f"tests-{MAIN}", "pip install '.[test]' && pytest", alone=True)]
+    lane += [
+        Stage(
+            f"containers-{python}", "pip install '.[test]' && pytest -m 'kernel or interop or cli'", python, alone=True
+        )
+        for python in PYTHONS
+        if python != MAIN
+    ]
     lane += [Stage(f"first-minutes-{python}", FIRST_MINUTES, python, alone=True) for python in PYTHONS]
     if (CHECKOUT / "tests" / "vm" / "run").exists():
         lane.append(Stage("vm", "pip install '.[test]' && tests/vm/run", alone=True))
