@@ -66,7 +66,7 @@ SIGHUP, SIGINT, SIGQUIT, SIGKILL, SIGUSR1, SIGTERM, SIGCHLD, SIGCONT, SIGSTOP, S
 )  # fmt: skip
 ENDS_AT_FIFO = frozenset({SIGHUP, SIGINT, SIGQUIT, SIGTERM})
 
-IDS = ("a", "web-1", "B_2.+")
+WORDS = ("a", "web-1", "B_2.+")
 BAD_IDS = ("", ".", "..", "a/b", "x" * 256, "café", "a b", ",lock")
 
 
@@ -146,6 +146,10 @@ class LifecycleMachine(RuleBasedStateMachine):
         """What the containers are made of. The program runs until it is killed, in a pid namespace of its own."""
         return "/bundle"
 
+    def id_of(self, word: str) -> str:
+        """The id that stands for a word, where the words themselves may be somebody else's containers."""
+        return word
+
     def end_init(self, container: Container) -> bool:
         """Let init be killed by SIGKILL, past the library. False: that cannot be done in its present status."""
         del container
@@ -218,15 +222,16 @@ class LifecycleMachine(RuleBasedStateMachine):
 
     # -- create, load, look ---------------------------------------------------------------------------------------
 
-    @initialize(container_ids=st.sets(st.sampled_from(IDS), min_size=1))
-    def begin(self, container_ids: set[str]) -> None:
+    @initialize(words=st.sets(st.sampled_from(WORDS), min_size=1))
+    def begin(self, words: set[str]) -> None:
         """Some containers: there may come no `create` in an example."""
-        for container_id in sorted(container_ids):
-            self.create_one(container_id)
+        for word in sorted(words):
+            self.create_one(self.id_of(word))
 
-    @rule(container_id=st.sampled_from(IDS))
-    def create(self, container_id: str) -> None:
+    @rule(word=st.sampled_from(WORDS))
+    def create(self, word: str) -> None:
         """An id that is taken stays what it was."""
+        container_id = self.id_of(word)
         if container_id in self.lives:
             error = _raised(lambda: self.factory.create(container_id, self.configuration()), ContainerExists)
             assert error.container_id == container_id
@@ -241,9 +246,10 @@ class LifecycleMachine(RuleBasedStateMachine):
         self.lives[container_id] = Life(container_id, container.init_pid)
         self.known.append((container, self.lives[container_id]))
 
-    @rule(container_id=st.sampled_from(IDS))
-    def load(self, container_id: str) -> None:
+    @rule(word=st.sampled_from(WORDS))
+    def load(self, word: str) -> None:
         """One more handle on the same container."""
+        container_id = self.id_of(word)
         life = self.lives.get(container_id)
         if life is None:
             error = _raised(lambda: self.factory.load(container_id), ContainerNotFound)
@@ -364,16 +370,16 @@ class LifecycleMachine(RuleBasedStateMachine):
 
     # -- delete ---------------------------------------------------------------------------------------------------
 
-    @rule(data=st.data(), container_id=st.sampled_from(IDS), force=st.booleans())
-    def delete(self, data: st.DataObject, container_id: str, force: bool) -> None:  # noqa: FBT001  (drawn by name)
+    @rule(data=st.data(), word=st.sampled_from(WORDS), force=st.booleans())
+    def delete(self, data: st.DataObject, word: str, force: bool) -> None:  # noqa: FBT001  (drawn by name)
         """By the factory, also of what never was, or by a handle: this too goes by the id."""
         by_handle: bool = bool(self.known) and data.draw(st.booleans(), label="by handle")
         if by_handle:
             container, life = self._pick(data)
-            container_id = life.id
-            self._delete(lambda: container.delete(force=force), container_id, force=force)
+            self._delete(partial(container.delete, force=force), life.id, force=force)
         else:
-            self._delete(lambda: self.factory.delete(container_id, force=force), container_id, force=force)
+            container_id = self.id_of(word)
+            self._delete(partial(self.factory.delete, container_id, force=force), container_id, force=force)
 
     def _delete(self, call: Callable[[], object], container_id: str, *, force: bool) -> None:
         life = self.lives.get(container_id)

@@ -242,9 +242,12 @@ class MemoryHost:
         return json.dumps({**document, "bundle": record.bundle, "annotations": dict(record.annotations)})
 
     def in_use(self, directory: str) -> bool:
-        """Whether an init that has not left its fifo has it open."""
+        """Whether an init lives that was made for it: its pid and start can be read in a torn state.json too."""
         with self.clock.changed:
-            return self.init_of(directory) is not None
+            return any(
+                process.alive and process.preparation is not None and process.preparation.directory == directory
+                for process in self.processes.values()
+            )
 
     # -- processes ------------------------------------------------------------------------------------------------
 
