@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from libcontainer_py.cgroups.devices import DeviceRule
 
 _GONE = (errno.ENOENT, errno.ENODEV)
+_LONGEST_PAUSE = 0.01
 
 
 class CgroupV1(Cgroup):
@@ -161,7 +162,12 @@ class CgroupV1(Cgroup):
 
 
 def _freeze(path: str, deadline: float) -> bool:
-    """Order FROZEN until it is so; each write makes the kernel catch processes that were forked meanwhile."""
+    """Order FROZEN until it is so; each write makes the kernel catch processes that were forked meanwhile.
+
+    Now and then all are let go for a moment. A process with several threads that is just executing a program waits for
+    the others to end, and does not freeze meanwhile, while they were frozen and do not end: only a thaw frees them. An
+    init of runc is such a one, right after its start. Source: begin_new_exec in the kernel; runc, fs/freezer.go.
+    """
     pause = 0.0
     while True:
         write(path + "/freezer.state", "FROZEN")
@@ -169,9 +175,14 @@ def _freeze(path: str, deadline: float) -> bool:
             return True
         if time.monotonic() >= deadline:
             return False
+        if pause >= _LONGEST_PAUSE:
+            write(path + "/freezer.state", "THAWED")
+            pause = 0.0
+            time.sleep(_LONGEST_PAUSE)
+            continue
         # v1 tells nobody when all stand still
         time.sleep(pause)
-        pause = min(pause * 2 + 0.00001, 0.01)
+        pause = min(pause * 2 + 0.00001, _LONGEST_PAUSE)
 
 
 def _try_freeze(path: str) -> None:
