@@ -49,10 +49,10 @@ class Problem:
     __slots__ = ("hint", "path", "reason", "value")
 
     def __init__(self, path: str, reason: str, value: object = None, hint: str = "") -> None:
-        self.path = path
-        self.reason = reason
-        self.value = value
-        self.hint = hint
+        self.path: str = path
+        self.reason: str = reason
+        self.value: object = value
+        self.hint: str = hint
 
     def __str__(self) -> str:
         where = f"{self.path}: " if self.path else ""
