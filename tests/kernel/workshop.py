@@ -6,9 +6,12 @@ import copy
 import json
 import os
 import shutil
+import subprocess
 import sys
 from pathlib import Path
 from typing import Any
+
+import pytest
 
 from libcontainer_py import Factory
 
@@ -18,6 +21,8 @@ if TYPE_CHECKING:
 
     from libcontainer_py import Backend, Container
 
+NOBODY = 65534
+"""An ordinary user's id, and group's."""
 PATIENCE = 60.0
 """Seconds after which a test that waits for something gives up."""
 RUNC_1_1_5 = json.loads((Path(__file__).parents[1] / "data" / "config-runc-1.1.5.json").read_text(encoding="utf-8"))
@@ -106,9 +111,9 @@ class Workshop:
         return [name for name in os.listdir(self.root) if name != ",lock"] if self.root.exists() else []
 
 
-def python_mounts() -> list[Config]:
-    """Bind mounts that let a container execute the host's interpreter."""
-    prefix = os.path.realpath(sys.base_prefix)
+def python_mounts(base_prefix: str = sys.base_prefix) -> list[Config]:
+    """Bind mounts that let a container execute the host's interpreter, or another that has this prefix."""
+    prefix = os.path.realpath(base_prefix)
     places = ["/usr", *(path for path in ("/lib", "/lib64") if os.path.isdir(path))]
     if not prefix.startswith("/usr"):
         places.append(prefix)
@@ -129,3 +134,15 @@ def cgroups_of(container_id: str) -> list[str]:
         for name in names
         if name == container_id
     ]
+
+
+def python_for_everybody() -> str:
+    """This interpreter where everybody may execute it, else the system's."""
+    for path in (os.path.realpath(sys.executable), "/usr/bin/python3"):
+        check = [path, "-I", "-c", "import ctypes, sys; sys.exit(sys.version_info < (3, 10))"]
+        try:
+            if subprocess.run(check, user=NOBODY, group=NOBODY, cwd="/", capture_output=True).returncode == 0:
+                return path
+        except OSError:
+            continue
+    pytest.skip("needs a Python that an ordinary user may execute: apt-get install python3")
