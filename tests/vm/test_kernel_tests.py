@@ -1,0 +1,64 @@
+"""The kernel tests, once more, on cgroup v2: inside a virtual machine that has nothing else."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+HERE = Path(__file__).parent
+CHECKOUT = HERE.parents[1]
+sys.path.insert(0, str(HERE))
+try:
+    from packages import Cache
+finally:
+    sys.path.remove(str(HERE))
+
+
+@pytest.fixture(scope="module", autouse=True)
+def _installed() -> None:
+    """`pytest` alone downloads nothing: the gate installs, or whoever wants this."""
+    if not sys.platform.startswith("linux"):
+        pytest.skip("needs Linux")
+    cache = Cache.default()
+    if not all(cache.package(name).is_dir() for name in ("user-mode-linux", "busybox-static")):
+        pytest.skip("user-mode-linux is missing: tests/vm/run --install")
+
+
+def run(*command: str, timeout: float = 60) -> subprocess.CompletedProcess[str]:
+    arguments = [sys.executable, str(HERE / "run"), "--timeout", str(timeout), *command]
+    return subprocess.run(arguments, cwd=CHECKOUT, capture_output=True, text=True)
+
+
+def test_output_errors_and_exit_code_come_back(root_only: None, tmp_path: Path) -> None:
+    script = "echo out; echo err >&2; echo kept > /job/output/file; touch /etc/lost; exit 7"
+    done = run("--output", str(tmp_path / "output"), "sh", "-c", script)
+    assert (done.returncode, done.stdout, done.stderr) == (7, "out\n", "err\n")
+    assert (tmp_path / "output" / "file").read_text() == "kept\n"
+    assert not Path("/etc/lost").exists()
+
+
+def test_a_command_that_takes_too_long_is_ended(root_only: None) -> None:
+    done = run("sh", "-c", "echo begun; sleep 600", timeout=20)
+    assert done.returncode == 124
+    assert done.stdout == "begun\n"
+    assert "longer than 20 s" in done.stderr
+
+
+@pytest.mark.slow
+def test_systemd_is_pid_1(root_only: None) -> None:
+    if not Path("/lib/systemd/systemd").exists():
+        pytest.skip("systemd is missing: apt-get install systemd dbus")
+    done = run("--systemd", "cat", "/proc/1/comm", "/proc/self/cgroup", timeout=120)
+    assert done.stdout == "systemd\n0::/system.slice/vm-command.service\n", done.stderr
+
+
+@pytest.mark.slow
+def test_the_kernel_tests_pass_on_cgroup_v2(root_only: None) -> None:
+    chosen = ["-m", "pytest", "-q", "-p", "no:cacheprovider", "-m", "not slow", "tests/kernel"]
+    done = run(sys.executable, *chosen, timeout=900)
+    print(done.stdout)
+    assert done.returncode == 0, done.stdout[-6000:] + done.stderr[-2000:]
+    assert " passed" in done.stdout
