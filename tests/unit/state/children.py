@@ -12,6 +12,7 @@ from libcontainer_py.record import Init
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    import types
     from collections.abc import Callable
 
 PATIENCE = 20.0
@@ -91,6 +92,28 @@ class Child:
             self.wait()
         for descriptor in (self._from_child, self._to_child, self.pidfd):
             os.close(descriptor)
+
+
+class at_call:  # noqa: N801  (reads as what it says)
+    """Inside `with`, run `action` once, just before `function`, one written in Python, does its first call."""
+
+    def __init__(self, function: Callable[..., object], action: Callable[[], object]) -> None:
+        self._code = getattr(function, "__code__")  # noqa: B009  (no type has it)
+        self._action = action
+        self._done = False
+
+    def _look(self, frame: types.FrameType, event: str, argument: object) -> None:
+        if event == "call" and frame.f_code is self._code and not self._done:
+            self._done = True
+            sys.setprofile(None)
+            self._action()
+
+    def __enter__(self) -> None:
+        sys.setprofile(self._look)
+
+    def __exit__(self, *exception: object) -> None:
+        sys.setprofile(None)
+        assert self._done, "the function was never called"
 
 
 def waits_as(name: str) -> Callable[[Child], object]:

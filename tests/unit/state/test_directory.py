@@ -16,7 +16,7 @@ from libcontainer_py.record import Init, Intent, Swept
 from libcontainer_py.state import removal, runc
 from libcontainer_py.state.directory import Directory
 from libcontainer_py.state.names import remains_name, slot_of
-from tests.unit.state.children import PATIENCE, Child, waits_as
+from tests.unit.state.children import PATIENCE, Child, at_call, waits_as
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -93,6 +93,14 @@ def test_whatever_has_the_name_takes_the_id(store: Directory, tmp_path: Path, ki
     else:
         path.mkdir()
     with pytest.raises(ContainerExists):
+        store.make("c1", INTENT)
+    assert tree(store.root) == ["c1"]
+
+
+def test_a_directory_that_runc_makes_meanwhile_is_not_replaced(store: Directory) -> None:
+    from libcontainer_py.kernel import libc
+
+    with at_call(libc.renameat2, lambda: os.mkdir(f"{store.root}/c1")), pytest.raises(ContainerExists):
         store.make("c1", INTENT)
     assert tree(store.root) == ["c1"]
 

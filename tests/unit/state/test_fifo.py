@@ -10,10 +10,11 @@ from pathlib import Path
 import pytest
 
 from libcontainer_py.init.messages import pack_failure
+from libcontainer_py.kernel import process
 from libcontainer_py.record import Failure, Init
 from libcontainer_py.state import fifo
 from libcontainer_py.state.fifo import WAITING_NAMES, Fifo
-from tests.unit.state.children import PATIENCE, Child, waits_as
+from tests.unit.state.children import PATIENCE, Child, at_call, waits_as
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -59,6 +60,10 @@ def soon() -> float:
 def execute(child: Child) -> None:
     """When told, become a program that stays."""
     child.listen()
+    become_a_program()
+
+
+def become_a_program() -> None:
     os.execv("/bin/sh", ["sh", "-c", "kill -STOP $$"])
 
 
@@ -87,6 +92,7 @@ def test_whoever_reads_the_zero_wins(place: Place, fork: Fork) -> None:
 
 def test_the_program_runs_at_end_of_file(place: Place, fork: Fork) -> None:
     child = fork(init(place, b"0", then=execute))
+    child.hear()
     gate = place.open()
     assert gate.take(child.init, deadline=soon()) == "won"
     with pytest.raises(TimeoutError):
@@ -98,6 +104,7 @@ def test_the_program_runs_at_end_of_file(place: Place, fork: Fork) -> None:
 @pytest.mark.parametrize("pieces", [(b"0" + RECORD,), (b"0", RECORD), (b"0", RECORD[:7], RECORD[7:])])
 def test_a_record_says_why_it_does_not(place: Place, fork: Fork, pieces: tuple[bytes, ...]) -> None:
     child = fork(init(place, *pieces, then=Child.listen))
+    child.hear()
     gate = place.open()
     assert gate.take(child.init, deadline=soon()) == "won"
     assert gate.outcome(child.init, deadline=soon()) == Failure("execve", 8, "exec format error")
@@ -106,6 +113,7 @@ def test_a_record_says_why_it_does_not(place: Place, fork: Fork, pieces: tuple[b
 @pytest.mark.parametrize("junk", [b"1", b"LCPY", b"LCPY" + b"\xff" * 60, b"x" * 4095, b"\0" * 20_000, RECORD[:-1]])
 def test_what_is_no_record_is_not_believed(place: Place, fork: Fork, junk: bytes) -> None:
     child = fork(init(place, b"0" + junk))
+    child.hear()
     gate = place.open()
     assert gate.take(child.init, deadline=soon()) == "won"
     assert gate.outcome(child.init, deadline=soon()) is None
@@ -113,7 +121,9 @@ def test_what_is_no_record_is_not_believed(place: Place, fork: Fork, junk: bytes
 
 def test_an_init_that_was_killed_after_the_zero_does_not_hang(place: Place, fork: Fork) -> None:
     holder = fork(init(place, then=Child.listen))  # somebody else keeps the writing end
+    holder.hear()
     child = fork(init(place, b"0"))
+    child.hear()
     gate = place.open()
     assert gate.take(child.init, deadline=soon()) == "won"
     child.kill()
@@ -123,6 +133,7 @@ def test_an_init_that_was_killed_after_the_zero_does_not_hang(place: Place, fork
 
 def test_the_zero_of_an_init_that_ended_since_counts(place: Place, fork: Fork) -> None:
     child = fork(init(place, b"0"))
+    child.hear()
     gate = place.open()
     assert child.wait() == 0
     assert gate.take(child.init, deadline=soon()) == "won"
@@ -132,6 +143,7 @@ def test_the_zero_of_an_init_that_ended_since_counts(place: Place, fork: Fork) -
 @pytest.mark.parametrize("byte", [b"1", b"\0", b"x0"])
 def test_another_byte_is_no_win(place: Place, fork: Fork, byte: bytes) -> None:
     child = fork(init(place, byte, then=Child.listen))
+    child.hear()
     assert place.open().take(child.init, deadline=soon()) == "lost"
 
 
@@ -172,6 +184,7 @@ def test_an_init_that_is_dead(place: Place, fork: Fork) -> None:
 
 def test_another_process_of_the_same_pid_is_not_init(place: Place, fork: Fork) -> None:
     child = fork(init(place, then=Child.listen))
+    child.hear()
     stranger = Init(child.pid, child.init.start + 1)
     assert place.open().take(stranger, deadline=soon()) == "stopped"
 
@@ -191,6 +204,7 @@ def test_an_init_that_dies_while_we_wait(place: Place, fork: Fork) -> None:
 
 def test_an_init_that_dies_between_open_and_write(place: Place, fork: Fork) -> None:
     child = fork(init(place, then=lambda child: os.kill(os.getpid(), 9)))
+    child.hear()
     gate = place.open()
     assert gate.take(child.init, deadline=soon()) == "stopped"
 
@@ -198,6 +212,7 @@ def test_an_init_that_dies_between_open_and_write(place: Place, fork: Fork) -> N
 def test_a_stale_fifo(place: Place, fork: Fork) -> None:
     """The winner was killed between reading and unlinking: init left, and nobody will ever write."""
     child = fork(init(place, b"0", then=execute))
+    child.hear()
     winner = place.open()
     assert winner.take(child.init, deadline=soon()) == "won"
     child.tell()
@@ -207,6 +222,51 @@ def test_a_stale_fifo(place: Place, fork: Fork) -> None:
     gate = place.open(lambda: asked.append(True) is None)
     assert gate.take(child.init, deadline=soon()) == "stale"
     assert asked == []
+
+
+def test_a_zero_that_came_between_two_looks_counts(place: Place, fork: Fork) -> None:
+    """Init writes and leaves after poll said nothing, and before /proc is asked who it is."""
+
+    def work(child: Child) -> None:
+        child.name(WAITING_NAMES[0])
+        child.say()
+        descriptor = os.open(place.path, os.O_WRONLY | os.O_CLOEXEC)
+        child.listen()
+        os.write(descriptor, b"0")
+        become_a_program()
+
+    child = fork(work)
+    child.hear()
+    gate = place.open()
+
+    def leave() -> None:
+        child.tell()
+        while process.stat(child.pid).comm in WAITING_NAMES:
+            pass
+
+    with at_call(fifo._has_left, leave):
+        assert gate.take(child.init, deadline=soon()) == "won"
+    assert gate.outcome(child.init, deadline=soon()) is None
+
+
+def test_a_zero_that_came_before_init_ended_counts(place: Place, fork: Fork) -> None:
+    def work(child: Child) -> None:
+        child.name(WAITING_NAMES[0])
+        child.say()
+        descriptor = os.open(place.path, os.O_WRONLY | os.O_CLOEXEC)
+        child.listen()
+        os.write(descriptor, b"0")
+
+    child = fork(work)
+    child.hear()
+    gate = place.open()
+
+    def end() -> None:
+        child.tell()
+        child.wait()
+
+    with at_call(process.has_ended, end):
+        assert gate.take(child.init, deadline=soon()) == "won"
 
 
 @pytest.mark.parametrize("name", WAITING_NAMES)
@@ -253,6 +313,7 @@ def test_unblock_frees_a_reader_that_blocks_in_open(place: Place, fork: Fork) ->
 
 def test_of_many_gates_one_wins(place: Place, fork: Fork) -> None:
     child = fork(init(place, b"0", then=execute))
+    child.hear()
 
     def race(racer: Child) -> int:
         racer.say()
