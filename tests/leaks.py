@@ -22,6 +22,9 @@ if TYPE_CHECKING:
 MARK = "LIBCONTAINER_PY_TESTS"
 """The variable of the environment that marks the processes of one run of the tests."""
 
+SHARED = "libcontainer_py"
+"""The cgroup in which the library makes those of containers, and which all its users share: it stays."""
+
 _EVERYWHERE = frozenset(("", "cgroup", "dev", "fs", "home", "proc", "root", "run", "sys", "tmp", "var"))
 
 
@@ -76,7 +79,7 @@ class Ledger:
                 return False
         except OSError:
             pass  # it went away, or never was: then the name decides
-        return path.startswith(f"{under}/") and path[len(under) :].split("/")[1] in self.names
+        return path.startswith(f"{under}/") and path[len(under) :].split("/")[1] in self.names - {SHARED}
 
     def owns_cgroup(self, path: str) -> bool:
         """Whether a cgroup is ours: made at the top of its hierarchy, or in our own, under a name that we gave."""
@@ -166,7 +169,8 @@ def cgroup_tops() -> list[str]:
     for line in _read("/proc/self/mountinfo").splitlines():
         fields = line.split()
         if fields[fields.index("-") + 1] in {"cgroup", "cgroup2"}:
-            tops += [fields[4], *(fields[4] + path for path in own if path != "/")]
+            here = [fields[4], *(fields[4] + path for path in own if path != "/")]
+            tops += [*here, *(f"{path}/{SHARED}" for path in here)]
     return tops
 
 
@@ -195,7 +199,8 @@ def _cgroups(directory: str) -> Iterator[str]:
     except OSError:  # it went away, or there is none
         return
     for path in entries:
-        yield path
+        if os.path.basename(path) != SHARED:
+            yield path
         yield from _cgroups(path)
 
 

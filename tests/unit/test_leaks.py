@@ -91,13 +91,22 @@ def test_what_others_make_is_not_ours(ledger: Ledger, kind: str, under: Callable
     if not under():
         pytest.skip("needs a mounted cgroup file system")
     top = under()[0]
-    paths = [f"{top}/theirs", f"{top}/theirs/c-17", f"{top}/c-17"]
+    paths = [f"{top}/theirs", f"{top}/theirs/c-17", f"{top}/libcontainer_py/theirs", f"{top}/c-17"]
     after = EMPTY._replace(**{kind: dict(zip(paths, paths, strict=True))})
-    ledger.names.add("c-17")
+    ledger.names |= {"c-17", "libcontainer_py"}
     (found,) = ledger._difference(EMPTY, after, servers=False)
     assert found.endswith(f" {top}/c-17")
     ledger.strict = True
-    assert len(ledger._difference(EMPTY, after, servers=False)) == 3
+    assert len(ledger._difference(EMPTY, after, servers=False)) == 4
+
+
+def test_a_cgroup_of_the_library_is_ours_by_its_name(ledger: Ledger) -> None:
+    shared = [top for top in leaks.cgroup_tops() if top.endswith("/libcontainer_py")]
+    if not shared:
+        pytest.skip("needs a mounted cgroup file system")
+    ledger.names.add("c-17-root")
+    assert ledger.owns_cgroup(f"{shared[0]}/c-17-root")
+    assert not ledger.owns_cgroup(f"{shared[0]}/c-18-root")
 
 
 def test_a_mount_is_named(ledger: Ledger) -> None:
