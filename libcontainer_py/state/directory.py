@@ -159,9 +159,9 @@ class Directory:
             removal.remove(root, name, os.path.join(self._root, name))
             try:
                 os.mkdir(name, 0o700, dir_fd=root)
+                os.chmod(name, 0o711, dir_fd=root)  # noqa: S103  (runc's mode; umask 0777 would keep us out of it)
                 with Opened(_open_directory(root, name)) as descriptor:
                     atomic.write(descriptor, intents.NAME, intents.encode(intent))
-                    os.fchmod(descriptor, 0o711)
                 libc.renameat2(root, name, root, container_id, RENAME_NOREPLACE)
             except BaseException as error:
                 removal.remove(root, name, os.path.join(self._root, name))
@@ -215,6 +215,24 @@ class Directory:
 
     def unlink_fifo(self, container_id: str) -> None:
         """Remove exec.fifo; silent where it is gone."""
+        self._unlink(container_id, fifo.NAME)
+
+    def unlink_stale_fifo(self, container_id: str) -> None:
+        """Remove an exec.fifo that init has left, unless somebody has it open for reading: he removes it himself.
+
+        A `runc start` that finds it gone then says that it failed, although it started the container.
+        """
+        descriptor = self._find(container_id)
+        if descriptor is None:
+            return
+        with Opened(descriptor):
+            try:
+                if fifo.has_reader(descriptor):
+                    return
+            except FileNotFoundError:
+                return
+            except OSError as error:
+                raise unusable(os.path.join(self._root, container_id, fifo.NAME), error) from error
         self._unlink(container_id, fifo.NAME)
 
     # -- unmake ---------------------------------------------------------------------------------------------------

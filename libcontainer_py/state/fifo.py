@@ -14,6 +14,7 @@ After its `0` our init keeps the writing end open until execve: end of file says
 
 from __future__ import annotations
 
+import errno
 import os
 import select
 import stat
@@ -57,6 +58,21 @@ def is_there(directory: int) -> bool:
     except FileNotFoundError:
         return False
     return stat.S_ISFIFO(status.st_mode)
+
+
+def has_reader(directory: int) -> bool:
+    """Whether somebody has exec.fifo open for reading, or waits to open it; who waits reads an end of file then.
+
+    For a fifo that init has left. Raises OSError.
+    """
+    flags = os.O_WRONLY | os.O_NONBLOCK | os.O_CLOEXEC | os.O_NOFOLLOW
+    try:
+        os.close(os.open(NAME, flags, dir_fd=directory))
+    except OSError as error:
+        if error.errno == errno.ENXIO:  # what opening a fifo for writing says where nobody reads
+            return False
+        raise
+    return True
 
 
 class Fifo:
