@@ -13,7 +13,7 @@ table of what is legal; it knows nothing of `libcontainer_py.lifecycle` but the 
 from __future__ import annotations
 
 from functools import partial
-from typing import TYPE_CHECKING, ClassVar, TypeVar
+from typing import ClassVar, TypeVar
 
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
@@ -28,6 +28,7 @@ from libcontainer_py.errors import (
 )
 from libcontainer_py.process import ExitStatus
 
+TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable
 

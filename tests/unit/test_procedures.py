@@ -58,7 +58,6 @@ def test_the_order_of_create():
         "birth.until_mounted",
         "birth.go_on",
         "birth.until_ready",
-        "birth.record",
         "store.save",
         "birth.let_go",
         "store.settle",
