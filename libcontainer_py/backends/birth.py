@@ -6,6 +6,7 @@ import _socket
 import json
 import os
 import re
+import sys
 import time
 
 from libcontainer_py.backends import launcher
@@ -39,26 +40,43 @@ class LinuxBirth:
     def __init__(self, preparation: LinuxPreparation, python: str | None) -> None:
         self._preparation = preparation
         self._steps = preparation.plan.steps
-        ours, theirs = _socket.socketpair(_socket.AF_UNIX, _socket.SOCK_SEQPACKET | _socket.SOCK_CLOEXEC)
-        self._control: _socket.socket | None = ours
         opened: list[int] = []
         try:
-            descriptors = self._descriptors(theirs.fileno(), opened)
             plan = preparation.plan
-            self._child = launcher.launch(python, plan.flags, plan.maps, plan.wire(), descriptors)
-        except BaseException:
-            ours.close()
-            raise
+            launch = launcher.Launch(python, plan.flags, plan.maps, plan.wire(), self._descriptors(opened))
         finally:
-            theirs.close()
-            for descriptor in opened:
-                os.close(descriptor)
+            _close(opened)
+        self._control: _socket.socket | None = launch.control
+        try:
+            self._fill_cgroup()  # while the kernel clones
+            self._child = launch.born()
+        except BaseException:
+            launch.discard()
+            raise
 
-    def _descriptors(self, control: int, opened: list[int]) -> dict[str, int]:
+    def _fill_cgroup(self) -> None:
+        """Set the device rules, and give init what it enters its v1 cgroups by: it waits for that before all else."""
+        cgroup = self._preparation.cgroup
+        if cgroup is None:
+            return
+        cgroup.set_devices(self._preparation.device_rules())
+        if not any(step.name == "join_cgroups" for step in self._steps):
+            return
+        tasks = cgroup.attach_descriptors()
+        try:
+            packed = b"".join(number.to_bytes(4, sys.byteorder) for number in tasks)
+            if self._control is not None:
+                self._control.sendmsg([messages.CGROUPS], [(_socket.SOL_SOCKET, _socket.SCM_RIGHTS, packed)])
+        except BrokenPipeError:
+            pass  # init could not be made: the answer says why
+        finally:
+            _close(tasks)
+
+    def _descriptors(self, opened: list[int]) -> dict[str, int]:
         """What init gets, by name; `opened` are those to close afterwards."""
         preparation = self._preparation
         request = preparation.request
-        descriptors = {"control": control}
+        descriptors: dict[str, int] = {}
 
         def add(name: str, descriptor: int) -> None:
             opened.append(descriptor)
@@ -75,8 +93,6 @@ class LinuxBirth:
             directory = preparation.cgroup.clone_descriptor()
             if directory is not None:
                 add("cgroup", directory)
-            for index, descriptor in enumerate(preparation.cgroup.attach_descriptors()):
-                add(f"cgroup{index}", descriptor)
         return descriptors
 
     @property
@@ -186,6 +202,11 @@ def _config_path(preparation: LinuxPreparation) -> str:
     linux = preparation.spec.linux
     wanted = linux.cgroups_path if linux is not None else None
     return wanted or f"/libcontainer_py/{preparation.request.container_id}"
+
+
+def _close(descriptors: list[int]) -> None:
+    for descriptor in descriptors:
+        os.close(descriptor)
 
 
 def _is_open(descriptor: int) -> bool:

@@ -14,7 +14,7 @@ import os
 import sys
 import threading
 
-from libcontainer_py.errors import CreateError, LauncherError, UnsupportedPlatform
+from libcontainer_py.errors import ContainerError, CreateError, LauncherError, UnsupportedPlatform
 from libcontainer_py.init import messages
 from libcontainer_py.kernel import process
 
@@ -120,23 +120,17 @@ class _Server:
             hint="it takes a Python of 3.10 or later, with ctypes; LinuxBackend(python=...) names another",
         )
 
-    def request(self, data: bytes, descriptors: list[int]) -> tuple[bytes, int]:
-        """One request and its answer: the message, and the pidfd that came along or -1."""
-        with self._guard:
-            if len(data) <= messages.LARGEST:
-                self._send(data, descriptors)
-            else:
-                memfd = os.memfd_create("plan", os.MFD_CLOEXEC)
-                try:
-                    _write_all(memfd, data)
-                    self._send(messages.IN_MEMFD, [*descriptors, memfd])
-                finally:
-                    os.close(memfd)
-            answer, rights, _, _ = self.socket.recvmsg(
-                messages.LARGEST, _socket.CMSG_SPACE(4), _socket.MSG_CMSG_CLOEXEC
-            )
-        pidfd = int.from_bytes(rights[0][2][:4], sys.byteorder) if rights else -1
-        return answer, pidfd
+    def request(self, data: bytes, descriptors: list[int]) -> None:
+        """Send one request; its answer comes over init's control socket, so that none waits for another."""
+        if len(data) <= messages.LARGEST:
+            self._send(data, descriptors)
+            return
+        memfd = os.memfd_create("plan", os.MFD_CLOEXEC)
+        try:
+            _write_all(memfd, data)
+            self._send(messages.IN_MEMFD, [*descriptors, memfd])
+        finally:
+            os.close(memfd)
 
     def _send(self, data: bytes, descriptors: list[int]) -> None:
         packed = b"".join(number.to_bytes(4, sys.byteorder) for number in descriptors)
@@ -165,36 +159,79 @@ _servers: dict[tuple[str, View], _Server] = {}
 _children: dict[tuple[int, int], Child] = {}
 
 
-def launch(
-    python: str | None,
-    flags: int,
-    maps: tuple[str, str, bool] | None,
-    steps: Steps,
-    descriptors: Mapping[str, int],
-) -> Child:
-    """Make an init. The descriptors are duplicated for it; the caller keeps his.
+class Launch:
+    """An init that was asked for. `control` is our end of its control socket; whoever asked closes it."""
 
-    Raises LauncherError, UnsupportedPlatform, CreateError (the kernel's answer to clone3).
-    """
-    interpreter = python or _interpreter()
-    for attempt in (1, 2):
-        server = _server(interpreter)
+    def __init__(
+        self,
+        python: str | None,
+        flags: int,
+        maps: tuple[str, str, bool] | None,
+        steps: Steps,
+        descriptors: Mapping[str, int],
+    ) -> None:
+        """Ask the fork server; a server that died is replaced. The descriptors are duplicated, the caller keeps his.
+
+        Raises LauncherError, UnsupportedPlatform.
+        """
+        interpreter = python or _interpreter()
+        self.control, theirs = _socketpair()
+        try:
+            try:
+                self._ask(_server(interpreter), flags, maps, steps, {**descriptors, "control": theirs.fileno()})
+            except _ServerGone:
+                self._ask(_server(interpreter), flags, maps, steps, {**descriptors, "control": theirs.fileno()})
+        except BaseException as error:
+            self.control.close()
+            if isinstance(error, _ServerGone):
+                raise LauncherError("the fork server died, and its successor too") from error
+            raise
+        finally:
+            theirs.close()
+
+    def _ask(
+        self,
+        server: _Server,
+        flags: int,
+        maps: tuple[str, str, bool] | None,
+        steps: Steps,
+        descriptors: Mapping[str, int],
+    ) -> None:
         ours = limits_of_host()
         plan = steps if ours == server.limits else (("limits_of_host", (ours,)), *steps)
         data = marshal.dumps((flags, tuple(descriptors), maps, plan))  # type: ignore[arg-type]  # plain data by contract
         try:
-            answer, pidfd = server.request(data, list(descriptors.values()))
+            server.request(data, list(descriptors.values()))
         except OSError as error:
-            answer, pidfd = b"", -1
-            cause: OSError | None = error
+            if error.errno not in (32, 104, 9):  # EPIPE, ECONNRESET, EBADF: somebody else found it dead already
+                raise
+            _drop(server)
+            raise _ServerGone from error
+
+    def born(self) -> Child:
+        """Wait for the server's answer. Raises LauncherError, UnsupportedPlatform, CreateError: the kernel's answer."""
+        answer, rights, _, _ = self.control.recvmsg(messages.LARGEST, _socket.CMSG_SPACE(4), _socket.MSG_CMSG_CLOEXEC)
+        if not answer:
+            raise LauncherError(
+                "the fork server died while it made a container", hint="try again: the next one has another"
+            )
+        return _made(answer, int.from_bytes(rights[0][2][:4], sys.byteorder) if rights else -1)
+
+    def discard(self) -> None:
+        """Kill and reap what was asked for, whatever became of it, and close the control socket."""
+        try:
+            child = self.born()
+        except ContainerError:
+            pass  # there is none
         else:
-            cause = None
-        if answer:
-            return _made(answer, pidfd)
-        _drop(server)
-        if attempt == 2:
-            raise LauncherError("the fork server died, and its successor too") from cause
-    raise AssertionError("unreachable")
+            process.send_signal(child.pid, child.start, 9)
+            child.reap()
+        finally:
+            self.control.close()
+
+
+class _ServerGone(Exception):
+    """The fork server does not listen any more."""
 
 
 def _made(answer: bytes, pidfd: int) -> Child:

@@ -113,17 +113,8 @@ class LinuxHost:
         return preparation
 
     def make_cgroups(self, preparation: LinuxPreparation) -> Mapping[str, int]:
-        """Make the cgroup and set its device rules."""
-        cgroup = preparation.cgroup
-        if cgroup is None:
-            return {}
-        made = cgroup.create()
-        try:
-            cgroup.set_devices(preparation.device_rules())
-        except BaseException:
-            cgroup.remove(made)
-            raise
-        return made
+        """Make the cgroup's directories; they are filled while init is cloned."""
+        return {} if preparation.cgroup is None else preparation.cgroup.create()
 
     def make_init(self, preparation: LinuxPreparation, directory: str) -> Birth:
         """Let the fork server make init."""

@@ -12,9 +12,10 @@ import stat
 from libcontainer_py import cgroups
 from libcontainer_py.backends.base import CreateRequest
 from libcontainer_py.cgroups import hierarchies
-from libcontainer_py.cgroups.devices import DeviceRule, in_user_namespace, with_defaults
+from libcontainer_py.cgroups.devices import DeviceRule, with_defaults
 from libcontainer_py.errors import ConfigError, Problem, UnsupportedPlatform
 from libcontainer_py.kernel import capability
+from libcontainer_py.kernel.process import in_user_namespace
 from libcontainer_py.plan import HostFacts, build
 from libcontainer_py.spec import Spec
 from libcontainer_py.spec.validate import check

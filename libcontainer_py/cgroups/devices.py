@@ -12,8 +12,6 @@ from __future__ import annotations
 
 from typing import NamedTuple
 
-from libcontainer_py.cgroups.tree import read
-
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Container, Iterable
@@ -161,8 +159,3 @@ def is_for_all(rule: DeviceRule) -> bool:
     """Whether a rule decides about everything, so that those before it do not matter."""
     everything = rule.type == "a" and number_or_any(rule.major) < 0 and number_or_any(rule.minor) < 0
     return everything and frozenset(rule.access) == EVERY
-
-
-def in_user_namespace() -> bool:
-    """Whether we are in a user namespace other than the host's: its one has all ids mapped to themselves."""
-    return read("/proc/self/uid_map").split() != ["0", "0", "4294967295"]

@@ -12,6 +12,7 @@ import time
 from libcontainer_py.cgroups.base import FREEZE_TIMEOUT, KILL_TIMEOUT, Cgroup, failure
 from libcontainer_py.cgroups.tree import has_children, read, walk, write
 from libcontainer_py.errors import CgroupError
+from libcontainer_py.kernel.process import in_user_namespace
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -59,7 +60,7 @@ class CgroupV1(Cgroup):
             try:
                 write(f"{path}/{file}", text)
             except OSError as error:
-                if error.errno == errno.EPERM and devices.in_user_namespace():
+                if error.errno == errno.EPERM and in_user_namespace():
                     return  # the kernel takes no rules there, and no device can be made there either
                 hint = "the cgroup above does not allow this device" if error.errno == errno.EPERM else ""
                 raise failure(f"{path}/{file}", f"{text!r} was refused", error, hint=hint) from error

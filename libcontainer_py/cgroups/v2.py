@@ -10,6 +10,7 @@ import time
 from libcontainer_py.cgroups.base import FREEZE_TIMEOUT, KILL_TIMEOUT, Cgroup, failure
 from libcontainer_py.cgroups.tree import read, write
 from libcontainer_py.errors import CgroupError
+from libcontainer_py.kernel.process import in_user_namespace
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -65,7 +66,6 @@ class CgroupV2(Cgroup):
 
     def set_devices(self, rules: Iterable[DeviceRule]) -> None:
         from libcontainer_py.cgroups import devicefilter  # noqa: PLC0415  (loads ctypes)
-        from libcontainer_py.cgroups.devices import in_user_namespace  # noqa: PLC0415  (status does not need it)
 
         program = devicefilter.program(rules)
         try:

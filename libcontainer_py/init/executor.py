@@ -16,6 +16,7 @@ from libcontainer_py.init.filesystem import Filesystem
 from libcontainer_py.kernel import libc, network
 from libcontainer_py.kernel.constants import KEYCTL_JOIN_SESSION_KEYRING, PR_SET_DUMPABLE
 
+_MOST_HIERARCHIES = 64
 _STDIO = (("stdin", 0), ("stdout", 1), ("stderr", 2))
 
 
@@ -68,11 +69,18 @@ class Executor:
         identity.lower_limits(limits)
 
     def do_join_cgroups(self) -> None:
-        """Enter v1 cgroups through their `tasks` files: no stall, unlike cgroup.procs, since we are one thread."""
-        for name in [name for name in self.descriptors if name.startswith("cgroup")]:
-            descriptor = self.descriptors.pop(name)
-            os.write(descriptor, b"0")
-            os.close(descriptor)
+        """Enter v1 cgroups through their `tasks` files: no stall, unlike cgroup.procs, since we are one thread.
+
+        The host opened them while the kernel cloned us.
+        """
+        space = _socket.CMSG_SPACE(4 * _MOST_HIERARCHIES)
+        data, rights, _, _ = self.control.recvmsg(64, space, _socket.MSG_CMSG_CLOEXEC)
+        if data != messages.CGROUPS:
+            os._exit(1)  # the host is gone, or failed
+        for _, _, packed in rights:
+            for descriptor in memoryview(packed).cast("i"):
+                os.write(descriptor, b"0")
+                os.close(descriptor)
 
     def do_become_root(self) -> None:
         """Be user and group 0 of the new user namespace, whose maps the fork server has written."""
@@ -239,9 +247,18 @@ class Executor:
         libc.prctl(PR_SET_DUMPABLE, 0)
         path = f"self/fd/{self.descriptors['fifo']}"
         fifo = os.open(path, os.O_WRONLY | os.O_CLOEXEC, dir_fd=self.filesystem.procfs)
+        while True:
+            try:
+                os.write(fifo, b"0")
+                break
+            except BrokenPipeError:
+                # Who came is gone already, killed or out of time. The next one is waited for with the old end still
+                # open: should that close after he came, he would see an end of file.
+                again = os.open(path, os.O_WRONLY | os.O_CLOEXEC, dir_fd=self.filesystem.procfs)
+                os.close(fifo)
+                fifo = again
         os.close(self.descriptors.pop("fifo"))
         os.close(self.filesystem.procfs)
-        os.write(fifo, b"0")
         self.fifo = fifo
 
     def do_start_hooks(self, hooks: "tuple[tuple[str, tuple[str, ...], tuple[str, ...], float | None], ...]") -> None:

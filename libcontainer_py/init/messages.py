@@ -9,7 +9,7 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from typing import Final
 
-# host -> fork server, and its answers
+# host -> fork server; its answers come over init's control socket, before all that init says
 HELLO: "Final" = b"hello"
 MADE: "Final" = b"K"  # followed by the pid, 4 bytes; the pidfd comes along
 REFUSED: "Final" = b"F"  # followed by a report
@@ -22,6 +22,7 @@ FAILED: "Final" = b"E"  # followed by a report
 EXITED: "Final" = b"X"  # the reaper's command ended: its returncode, 4 bytes, signed
 
 # host -> init
+CGROUPS: "Final" = b"C"  # descriptors of v1 `tasks` files come along
 GO_ON: "Final" = b"G"  # followed by the OCI state, JSON
 SAVED: "Final" = b"S"
 

@@ -1,8 +1,8 @@
 """The fork server's loop: a request comes in, an init goes out.
 
 A request is one message: marshal of (flags, names of the descriptors that came along, maps, steps), where maps is None
-or (uid_map, gid_map, whether setgroups is to be denied first). The answer is the pid with a pidfd, or a report. The
-init is made with CLONE_PARENT: it is the host's child, not ours.
+or (uid_map, gid_map, whether setgroups is to be denied first). The answer, the pid with a pidfd or a report, goes to
+the host over init's control socket. The init is made with CLONE_PARENT: it is the host's child, not ours.
 """
 
 import _socket
@@ -31,7 +31,7 @@ def loop(channel_number: int, host: int, poll: select.poll) -> None:
         data, descriptors = _receive(channel)
         if not data:
             os._exit(0)
-        _answer(channel, data, descriptors)
+        _answer(data, descriptors)
 
 
 def _receive(channel: "_socket.socket") -> "tuple[bytes, list[int]]":
@@ -45,27 +45,30 @@ def _receive(channel: "_socket.socket") -> "tuple[bytes, list[int]]":
     return data, descriptors
 
 
-def _answer(channel: "_socket.socket", data: bytes, received: "list[int]") -> None:
+def _answer(data: bytes, received: "list[int]") -> None:
     flags, names, maps, steps = marshal.loads(data)  # noqa: S302  (from the host, over a socket that nobody else has)
     descriptors = dict(zip(names, received, strict=True))
+    control = _socket.socket(fileno=os.dup(descriptors["control"]))
     pidfd = mapped = -1
     try:
         pid, pidfd, mapped = _make(flags, descriptors, steps)
         if maps is not None:
             _map_ids(pid, maps)
-        os.write(mapped, b"1")
         answer = messages.MADE + pid.to_bytes(4, "little")
     except OSError as error:
         subject = f"{error.filename}: " if error.filename else ""
-        report = messages.pack_report("clone3", error.errno or 0, subject + (error.strerror or ""))
-        answer = messages.REFUSED + report  # a child that waits for its maps reads the end of the pipe, and ends
-    for descriptor in [*received, mapped]:
+        answer = messages.REFUSED + messages.pack_report("clone3", error.errno or 0, subject + (error.strerror or ""))
+    rights = [(_socket.SOL_SOCKET, _socket.SCM_RIGHTS, pidfd.to_bytes(4, sys.byteorder))] if pidfd >= 0 else []
+    try:
+        control.sendmsg([answer], rights)
+        if answer.startswith(messages.MADE):
+            os.write(mapped, b"1")  # after our answer, so that it is the first thing that the host hears
+    except OSError:
+        pass  # the host gave up: the child reads the end of the pipe, and ends
+    control.close()
+    for descriptor in (*received, mapped, pidfd):
         if descriptor >= 0:
             os.close(descriptor)
-    rights = [(_socket.SOL_SOCKET, _socket.SCM_RIGHTS, pidfd.to_bytes(4, sys.byteorder))] if pidfd >= 0 else []
-    channel.sendmsg([answer], rights)
-    if pidfd >= 0:
-        os.close(pidfd)
 
 
 def _make(
