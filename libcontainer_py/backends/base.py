@@ -132,6 +132,10 @@ class Store(Protocol):
         """Remove exec.fifo; silent where it is gone."""
         ...
 
+    def unlink_stale_fifo(self, container_id: str) -> None:
+        """Remove an exec.fifo that init has left, unless somebody has it open: he removes it himself."""
+        ...
+
     def remove(self, container_id: str) -> None:
         """Remove the directory: it vanishes at once, then what was in it. Silent where there is none.
 

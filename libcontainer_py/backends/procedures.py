@@ -141,7 +141,7 @@ class Procedures:
             record = self.store.load(container_id)
             status = status_of(self.observe(record))
             if status is Status.RUNNING:
-                self.store.unlink_fifo(container_id)  # a fifo that init left is stale: who released it was killed
+                self.store.unlink_stale_fifo(container_id)  # init left it, and who released it was killed
             require(container_id, Operation.START, status)
             gate = self.store.open_fifo(container_id)
             if gate is None:
@@ -163,7 +163,8 @@ class Procedures:
         if taken == Taken.WON:
             return
         if taken == Taken.STALE:
-            self.store.unlink_fifo(record.id)
+            gate.close()
+            self.store.unlink_stale_fifo(record.id)
         if taken == Taken.TIMEOUT:
             seconds = START_TIMEOUT if timeout is None else timeout
             raise ContainerTimeout(

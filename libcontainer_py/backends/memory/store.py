@@ -267,6 +267,10 @@ class MemoryStore:
                 entry.fifo = None
                 self.host.clock.changed.notify_all()
 
+    def unlink_stale_fifo(self, container_id: str) -> None:
+        """Remove exec.fifo: whoever reads it here, says at once what he read."""
+        self.unlink_fifo(container_id)
+
     def remove(self, container_id: str) -> None:
         """Remove it; silent where there is none. Raises StateError where it is another runtime's."""
         with self.host.clock.changed:
