@@ -33,7 +33,6 @@ from libcontainer_py.kernel.constants import (
 )
 
 _ENOENT, _EINVAL = 2, 22
-_NULL = os.makedev(1, 3)
 
 
 class Filesystem:
@@ -274,7 +273,7 @@ class Filesystem:
             if stat.S_ISDIR(os.fstat(target).st_mode):
                 libc.mount("tmpfs", f"/proc/self/fd/{target}", "tmpfs", MS_RDONLY, "size=0,nr_inodes=1")
                 return
-            if os.stat("/dev/null").st_rdev != _NULL:
+            if os.stat("/dev/null").st_rdev != os.makedev(1, 3):
                 raise OSError(19, "the host's /dev/null is not the null device", "/dev/null")
             libc.mount("/dev/null", f"/proc/self/fd/{target}", None, MS_BIND)
         finally:

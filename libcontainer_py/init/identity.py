@@ -1,11 +1,14 @@
 """Who the program is: limits, ids, capabilities; and where it is found."""
 
 import os
-import resource
 import stat
+import sys
 
 from libcontainer_py.kernel import capability, libc
 from libcontainer_py.kernel.constants import PR_SET_KEEPCAPS, PR_SET_NO_NEW_PRIVS
+
+if sys.platform == "linux":
+    import resource
 
 _EPERM, _ENOENT, _EACCES = 1, 2, 13
 _MOST_PASSWD = 1 << 20

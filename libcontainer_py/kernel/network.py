@@ -1,8 +1,10 @@
 """The one thing that a new network namespace needs: its loopback interface up. Source: netdevice(7)."""
 
 import _socket
-import fcntl
 import sys
+
+if sys.platform == "linux":
+    import fcntl
 
 _SIOCGIFFLAGS = 0x8913
 _SIOCSIFFLAGS = 0x8914

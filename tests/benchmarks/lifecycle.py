@@ -55,8 +55,12 @@ def _report(place: Path, rounds: int, *, large: bool) -> None:
         print(f"  {name:28} {seconds * 1000:8.2f}")
     print(f"create to delete / runc run      {ours['ours'] / ours['runc run']:.2f}  (aim: at most 0.40)")
     if crun:
-        print(f"create to delete / crun run      {crun['ours beside crun'] / crun['crun run']:.2f}  (aim: at most 1.00)")
-    print(f"load + status / runc state       {states['load + status'] / states['runc state']:.3f}  (aim: at most 0.050)")
+        print(
+            f"create to delete / crun run      {crun['ours beside crun'] / crun['crun run']:.2f}  (aim: at most 1.00)"
+        )
+    print(
+        f"load + status / runc state       {states['load + status'] / states['runc state']:.3f}  (aim: at most 0.050)"
+    )
     if large:
         small, big = _large(factory, bundle, rounds)
         print(f"with 1 GiB and 20 threads        {big / small:.2f}  (aim: at most 1.25; {big * 1000:.2f} ms)")
@@ -94,7 +98,7 @@ def _call(*arguments: str) -> None:
 def _measure(subjects: dict[str, Callable[[], None]], rounds: int) -> dict[str, float]:
     """The median seconds of each, measured in turn."""
     times: dict[str, list[float]] = {name: [] for name in subjects}
-    for name, subject in subjects.items():
+    for subject in subjects.values():
         subject()  # warm
     for _ in range(rounds):
         for name, subject in subjects.items():
@@ -110,7 +114,7 @@ def _crun(bundle: Path, rounds: int) -> dict[str, float]:
         print("crun is not installed: its row is left out")
         return {}
     program = [sys.executable, __file__, "--beside-crun", str(bundle), str(rounds)]
-    script = "mount --make-rprivate / && { umount /sys/fs/cgroup/unified 2>/dev/null; true; } && exec \"$@\""
+    script = 'mount --make-rprivate / && { umount /sys/fs/cgroup/unified 2>/dev/null; true; } && exec "$@"'
     done = subprocess.run(["unshare", "-m", "sh", "-c", script, "sh", *program], stdout=subprocess.PIPE, check=True)
     return json.loads(done.stdout)
 
