@@ -85,9 +85,10 @@ class LinuxBirth:
         add("fifo", os.open(os.path.join(preparation.directory, "exec.fifo"), os.O_PATH | os.O_NOFOLLOW | os.O_CLOEXEC))
         for (name, number), given in zip(_STREAMS, (request.stdin, request.stdout, request.stderr), strict=True):
             wanted = number if given is None else given
-            if wanted == _DEVNULL or (given is None and not _is_open(wanted)):
+            if wanted == _DEVNULL or (given is None and not _is_inherited(wanted)):
                 add(name, os.open("/dev/null", (os.O_RDONLY if number == 0 else os.O_WRONLY) | os.O_CLOEXEC))
             else:
+                os.fstat(wanted)  # EBADF is the caller's mistake, and not to be taken for the fork server's death
                 descriptors[name] = wanted
         if preparation.cgroup is not None:
             directory = preparation.cgroup.clone_descriptor()
@@ -209,12 +210,16 @@ def _close(descriptors: list[int]) -> None:
         os.close(descriptor)
 
 
-def _is_open(descriptor: int) -> bool:
+def _is_inherited(descriptor: int) -> bool:
+    """Whether it is a standard stream that a program which we execute would inherit.
+
+    Where ours are closed, their numbers go to what is opened next: a lock, a control socket, the fork server's.
+    Those are all close-on-exec, and none may reach a container.
+    """
     try:
-        os.fstat(descriptor)
+        return os.get_inheritable(descriptor)
     except OSError:
         return False
-    return True
 
 
 def _now() -> str:
