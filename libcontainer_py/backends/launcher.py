@@ -38,9 +38,9 @@ class Child:
     __slots__ = ("_guard", "control", "pid", "pidfd", "returncode", "start")
 
     def __init__(self, pid: int, pidfd: int, start: int) -> None:
-        self.pid = pid
-        self.pidfd = pidfd
-        self.start = start
+        self.pid: int = pid
+        self.pidfd: int = pidfd
+        self.start: int = start
         self.returncode: int | None = None
         self.control: _socket.socket | None = None
         """Where a reaper says how its command ended; it ends with 128 + n itself."""
@@ -175,7 +175,8 @@ class Launch:
         Raises LauncherError, UnsupportedPlatform.
         """
         interpreter = python or _interpreter()
-        self.control, theirs = _socketpair()
+        ours, theirs = _socketpair()
+        self.control: _socket.socket = ours
         try:
             try:
                 self._ask(_server(interpreter), flags, maps, steps, {**descriptors, "control": theirs.fileno()})

@@ -16,7 +16,7 @@ from libcontainer_py.cgroups.devices import DeviceRule, with_defaults
 from libcontainer_py.errors import ConfigError, Problem, UnsupportedPlatform
 from libcontainer_py.kernel import capability
 from libcontainer_py.kernel.process import in_user_namespace
-from libcontainer_py.plan import HostFacts, build
+from libcontainer_py.plan import HostFacts, Plan, build
 from libcontainer_py.spec import Spec
 from libcontainer_py.spec.validate import check
 
@@ -44,16 +44,16 @@ class LinuxPreparation:
     def __init__(self, request: CreateRequest, directory: str) -> None:
         self.request = request
         self.directory = directory
-        self.bundle = request.bundle or directory
+        self.bundle: str = request.bundle or directory
         source = os.path.join(request.bundle, "config.json") if request.bundle else ""
-        self.spec = read_config(request.bundle) if request.spec is None else request.spec
+        self.spec: Spec = read_config(request.bundle) if request.spec is None else request.spec
         check(self.spec, source=source)
-        self.rootfs = self._find_rootfs(source)
-        self.cgroup = self._find_cgroup()
+        self.rootfs: str = self._find_rootfs(source)
+        self.cgroup: cgroups.Cgroup | None = self._find_cgroup()
         self.cgroup_paths: tuple[str, ...] = () if self.cgroup is None else self.cgroup.missing()
-        self.hooks = hooks_of(self.spec)
-        self.facts = facts()
-        self.plan = build(
+        self.hooks: Mapping[str, list[dict[str, Any]]] = hooks_of(self.spec)
+        self.facts: HostFacts = facts()
+        self.plan: Plan = build(
             self.spec,
             container_id=request.container_id,
             bundle=self.bundle,

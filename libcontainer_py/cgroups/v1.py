@@ -30,7 +30,7 @@ class CgroupV1(Cgroup):
     __slots__ = ()
 
     # as with runc: they limit nothing, and a host without systemd's hierarchy may still run containers
-    optional = frozenset({"name=systemd", ""})
+    optional: frozenset[str] = frozenset({"name=systemd", ""})
 
     def _prepare(self, path: str) -> None:
         cpuset = self._paths.get("cpuset")

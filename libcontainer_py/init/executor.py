@@ -25,12 +25,12 @@ class Executor:
 
     def __init__(self, descriptors: "dict[str, int]") -> None:
         self.descriptors = descriptors
-        self.control = _socket.socket(fileno=descriptors.pop("control"))
-        self.filesystem = Filesystem()
-        self.program = ""
-        self.home = ""
-        self.fifo = -1
-        self.state = b""
+        self.control: _socket.socket = _socket.socket(fileno=descriptors.pop("control"))
+        self.filesystem: Filesystem = Filesystem()
+        self.program: str = ""
+        self.home: str = ""
+        self.fifo: int = -1
+        self.state: bytes = b""
         self.limits: tuple[tuple[int, int, int], ...] = ()
 
     def run(self, steps: "tuple[tuple[str, tuple[object, ...]], ...]") -> None:

@@ -39,9 +39,9 @@ class Filesystem:
     """The root file system that is being built. `root` is a descriptor of its top, `procfs` one of the host's /proc."""
 
     def __init__(self) -> None:
-        self.path = ""
-        self.root = -1
-        self.procfs = os.open("/proc", O_PATH | os.O_DIRECTORY | os.O_CLOEXEC)
+        self.path: str = ""
+        self.root: int = -1
+        self.procfs: int = os.open("/proc", O_PATH | os.O_DIRECTORY | os.O_CLOEXEC)
         if libc.fstatfs_type(self.procfs) != PROC_SUPER_MAGIC:
             raise OSError(_ENOENT, "the host's /proc is no procfs", "/proc")
 

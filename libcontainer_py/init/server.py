@@ -18,7 +18,7 @@ from libcontainer_py.kernel.constants import CLONE_NEWUSER, CLONE_PARENT, PR_SET
 _MOST_DESCRIPTORS = 253  # SCM_MAX_FD
 
 
-def loop(channel_number: int, host: int, poll: select.poll) -> None:
+def loop(channel_number: int, host: int, poll: "select.poll") -> None:
     """Serve until the host is gone. Never returns."""
     channel = _socket.socket(fileno=channel_number)
     libc.prctl(PR_SET_DUMPABLE, 0)

@@ -190,15 +190,15 @@ class Member:
     __slots__ = ("alias", "always", "blank", "default", "json", "name", "nullable", "optional", "required", "shape")
 
     def __init__(self, field: attrs.Attribute[Any], owner: type[Node]) -> None:
-        self.name = field.name
-        self.alias = field.alias or field.name
+        self.name: str = field.name
+        self.alias: str = field.alias or field.name
         head, *tail = field.name.split("_")
         self.json: str = field.metadata.get("json") or head + "".join(word.capitalize() for word in tail)
         annotation = str(field.type)
-        self.nullable = annotation.endswith(" | None")
-        self.shape = _shape(annotation.removesuffix(" | None"), owner)
-        self.blank = self.nullable and isinstance(self.shape, Text)
-        self.optional = field.default is not attrs.NOTHING
+        self.nullable: bool = annotation.endswith(" | None")
+        self.shape: Shape = _shape(annotation.removesuffix(" | None"), owner)
+        self.blank: bool = self.nullable and isinstance(self.shape, Text)
+        self.optional: bool = field.default is not attrs.NOTHING
         self.required: bool = not self.optional or field.metadata.get("required", False)
         self.always: bool = field.metadata.get("always", False)
         factory = getattr(field.default, "factory", None)

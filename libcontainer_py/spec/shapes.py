@@ -58,7 +58,7 @@ class Shape(abc.ABC):
 class Text(Shape):
     """A string. Built by hand, it may not hold what no path, argument or variable can hold."""
 
-    expected = "a string"
+    expected: str = "a string"
 
     def zero(self) -> str:
         return ""
@@ -83,7 +83,7 @@ class Word(Shape):
 
     def __init__(self, kind: Any) -> None:
         self.kind = kind
-        self.expected = "one of " + ", ".join(map(str, kind))
+        self.expected: str = "one of " + ", ".join(map(str, kind))
 
     def zero(self) -> Any:
         return next(iter(self.kind))
@@ -105,7 +105,7 @@ class Word(Shape):
 class Flag(Shape):
     """true or false."""
 
-    expected = "true or false"
+    expected: str = "true or false"
 
     def zero(self) -> bool:
         return False
@@ -120,7 +120,7 @@ class Flag(Shape):
 class Integer(Shape):
     """A whole number from `low` to `high`; 1.0 is none, as in Go."""
 
-    expected = "an integer"
+    expected: str = "an integer"
 
     def __init__(self, low: int, high: int) -> None:
         self.low = low
@@ -146,7 +146,7 @@ class Integer(Shape):
 class Listing(Shape):
     """An array; a tuple here."""
 
-    expected = "an array"
+    expected: str = "an array"
 
     def __init__(self, item: Shape) -> None:
         self.item = item
@@ -176,7 +176,7 @@ class Listing(Shape):
 class Keyed(Shape):
     """An object whose keys are data: annotations, sysctls, devices by name."""
 
-    expected = "an object"
+    expected: str = "an object"
 
     def __init__(self, item: Shape) -> None:
         self.item = item
@@ -209,7 +209,7 @@ class Keyed(Shape):
 class Section(Shape):
     """An object that is kept as it is."""
 
-    expected = "an object"
+    expected: str = "an object"
 
     def zero(self) -> dict[str, Any]:
         return {}

@@ -77,10 +77,10 @@ class Life:
     def __init__(self, container_id: str, init_pid: int | None) -> None:
         self.id = container_id
         self.init_pid = init_pid
-        self.alive = True
-        self.frozen = False
+        self.alive: bool = True
+        self.frozen: bool = False
         self.at_fifo = True
-        self.stopped = False
+        self.stopped: bool = False
         """By SIGSTOP: no status of its own, but init does not answer."""
         self.pending: list[int] = []
         self.returncode: int | None = None
@@ -179,7 +179,7 @@ class LifecycleMachine(RuleBasedStateMachine):
         super().__init__()
         self.lives: dict[str, Life] = {}
         self.known: list[tuple[Container, Life]] = []
-        self.factory = self.make_factory()
+        self.factory: Factory = self.make_factory()
 
     def teardown(self) -> None:
         """Delete everything, and nothing is left."""

@@ -24,7 +24,7 @@ class MemoryClock:
     """
 
     def __init__(self) -> None:
-        self.changed = threading.Condition(threading.RLock())
+        self.changed: threading.Condition = threading.Condition(threading.RLock())
         self.autojump = True
         self._now = 0.0
         self._waiting: dict[int, tuple[Callable[[], bool], float]] = {}

@@ -47,8 +47,8 @@ class MemoryHost:
     """
 
     def __init__(self, *, program: MemoryProgram | None = None) -> None:
-        self.clock = MemoryClock()
-        self.program = program if program is not None else MemoryProgram()
+        self.clock: MemoryClock = MemoryClock()
+        self.program: MemoryProgram = program if program is not None else MemoryProgram()
         self.processes: dict[Init, MemoryProcess] = {}
         self.cgroups: dict[str, MemoryCgroup] = {}
         self.hooks: dict[str, Callable[[str, str], None]] = {}

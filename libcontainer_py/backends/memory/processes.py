@@ -57,17 +57,17 @@ class MemoryProcess:
     )
 
     def __init__(self, init: Init, parent: Init | None) -> None:
-        self.init = init
-        self.parent = parent
-        self.phase = "program"
-        self.program = MemoryProgram()
-        self.private = False
+        self.init: Init = init
+        self.parent: Init | None = parent
+        self.phase: str = "program"
+        self.program: MemoryProgram = MemoryProgram()
+        self.private: bool = False
         self.cgroups: tuple[str, ...] = ()
         self.preparation: MemoryPreparation | None = None
-        self.stopped = False
+        self.stopped: bool = False
         self.pending: list[int] = []
         self.returncode: int | None = None
-        self.lost = False
+        self.lost: bool = False
         """Ended, and another than its parent reaped it: nobody can tell how it ended."""
 
     @property
@@ -82,23 +82,23 @@ class MemoryCgroup:
     __slots__ = ("frozen", "inode")
 
     def __init__(self, inode: int) -> None:
-        self.inode = inode
-        self.frozen = False
+        self.inode: int = inode
+        self.frozen: bool = False
 
 
 class MemoryPreparation:
     """A request that was looked through. A Spec is used; a bundle's directory is not read."""
 
     def __init__(self, request: CreateRequest, directory: str) -> None:
-        self.container_id = request.container_id
+        self.container_id: str = request.container_id
         self.directory = directory
-        self.bundle = request.bundle or directory
-        self.oci_version = "1.0.2"
-        self.rootfs = f"{self.bundle}/rootfs"
+        self.bundle: str = request.bundle or directory
+        self.oci_version: str = "1.0.2"
+        self.rootfs: str = f"{self.bundle}/rootfs"
         self.annotations: Mapping[str, str] = {}
-        self.private_pid_namespace = True
+        self.private_pid_namespace: bool = True
         self.hooks: Mapping[str, list[Any]] = {}
-        self.fifo_owner = (0, 0)
+        self.fifo_owner: tuple[int, int] = (0, 0)
         self.cgroup_paths: tuple[str, ...] = (f"{CGROUPS}/{request.container_id}",)
         if request.spec is not None:
             self._use(request.spec)

@@ -24,10 +24,10 @@ class MemoryFifo:
     __slots__ = ("failure", "gates", "linked", "owner", "zero")
 
     def __init__(self, owner: tuple[int, int]) -> None:
-        self.owner = owner
-        self.linked = True
+        self.owner: tuple[int, int] = owner
+        self.linked: bool = True
         self.gates: list[MemoryGate] = []
-        self.zero = False
+        self.zero: bool = False
         """Init wrote its `0`, and nobody has read it yet."""
         self.failure: Failure | None = None
 
@@ -38,12 +38,12 @@ class MemoryDirectory:
     __slots__ = ("changed", "fifo", "foreign", "intent", "record", "torn")
 
     def __init__(self, *, changed: float = 0.0, intent: Intent | None = None, foreign: bool = False) -> None:
-        self.changed = changed
-        self.intent = intent
+        self.changed: float = changed
+        self.intent: Intent | None = intent
         self.record: Record | None = None
         self.fifo: MemoryFifo | None = None
-        self.torn = False
-        self.foreign = foreign
+        self.torn: bool = False
+        self.foreign: bool = foreign
 
 
 class MemoryGate:
