@@ -60,11 +60,12 @@ class User:
         self.environment |= {name: os.environ[name] for name in ("PYTHONPATH", "LIBCONTAINER_PY_TESTS")}
         if uid != 0:
             self.environment["PYTHONPATH"] = str(package)
+        self.started: list[subprocess.Popen[bytes]] = []
         self.root = Path("/run/libcontainer_py" if uid == 0 else f"/tmp/libcontainer_py-{uid}")
 
     def popen(self, *arguments: str, **environment: str) -> subprocess.Popen[bytes]:
         """A Python of this user's."""
-        return subprocess.Popen(
+        process = subprocess.Popen(
             [self.python, *arguments],
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
@@ -73,6 +74,18 @@ class User:
             env=self.environment | environment,
             **({} if self.uid == 0 else {"user": self.uid, "group": self.uid, "extra_groups": []}),
         )
+        self.started.append(process)
+        return process
+
+    def end(self) -> None:
+        """End what a failed test left running."""
+        for process in self.started:
+            if process.poll() is None:
+                process.send_signal(signal.SIGINT)  # so that it removes its container
+                process.wait(PATIENCE)
+            for stream in (process.stdin, process.stdout, process.stderr):
+                if stream is not None and not stream.closed:
+                    stream.close()
 
     def call(self, *args: object, **keywords: object) -> tuple[tuple[str, ...], int, bytes, bytes]:
         """What run() gives back."""
@@ -104,6 +117,7 @@ def user(request: pytest.FixtureRequest, root_only: None, package_for_everybody:
     someone = User(request.param, package_for_everybody)
     before = set(someone.containers())
     yield someone
+    someone.end()
     # others may run sandboxes beside us: theirs have creators, what is left behind has none
     left = set(someone.containers()) - before
     assert [name for name in left if name in mine(someone)] == []
