@@ -290,9 +290,14 @@ def test_it_is_no_pid_1(user: User) -> None:
     assert int(pid) > 1
 
 
+ORPHAN = "while read -r pid name state parent rest </proc/$$/stat; [ $parent != 1 ]; do :; done"
+
+
 def test_orphans_are_reaped(user: User) -> None:
-    # were they not, the directory of the ended one would stay, and the loop go on
-    script = "p=$(sh -c 'sh -c exit >/dev/null & echo $!'); while [ -d /proc/$p ]; do :; done; echo reaped"
+    # it ends once it is an orphan; were it not reaped, its directory would stay, and the loop go on
+    script = (
+        f"p=$(sh -c 'sh -c \"$0\" >/dev/null & echo $!' '{ORPHAN}'); while [ -d /proc/$p ]; do :; done; echo reaped"
+    )
     assert user.output(script) == "reaped\n"
 
 
