@@ -83,7 +83,8 @@ class Life:
         self.stopped: bool = False
         """By SIGSTOP: no status of its own, but init does not answer."""
         self.pending: list[int] = []
-        self.returncode: int | None = None
+        self.returncodes: set[int | None] = set()
+        """How it may have ended: of several signals that came while it could not act, any may be the one."""
 
     def __repr__(self) -> str:
         return f"<{self.status} {self.id}>"
@@ -97,11 +98,11 @@ class Life:
             return "paused"
         return "created" if self.at_fifo else "running"
 
-    def end(self, returncode: int | None) -> None:
-        """Init ends, unless it has."""
+    def end(self, *returncodes: int | None) -> None:
+        """Init ends in one of these ways, unless it has ended."""
         if self.alive:
             self.alive = self.frozen = False
-            self.returncode = returncode
+            self.returncodes = set(returncodes)
 
     def receive(self, signal: int) -> None:
         """What init does with a signal. The program is pid 1 of its pid namespace, and has no handlers."""
@@ -119,9 +120,9 @@ class Life:
         """Act on what came while it could not."""
         if self.frozen or self.stopped:
             return
-        for signal in self.pending:
-            if self.at_fifo and signal in ENDS_AT_FIFO:
-                self.end(128 + signal)
+        fatal = ENDS_AT_FIFO.intersection(self.pending)
+        if self.at_fifo and fatal:
+            self.end(*(128 + signal for signal in fatal))
         self.pending.clear()
 
 
@@ -367,7 +368,9 @@ class LifecycleMachine(RuleBasedStateMachine):
     def _outlive(self, container: Container, life: Life) -> None:
         """Where the model says that it ends, wait for it: signals arrive when they arrive."""
         if not life.alive:
-            assert container.wait(self.PATIENCE) == ExitStatus(life.returncode)
+            ended = container.wait(self.PATIENCE)
+            assert ended in {ExitStatus(returncode) for returncode in life.returncodes}
+            life.returncodes = {ended.returncode}
 
     # -- delete ---------------------------------------------------------------------------------------------------
 

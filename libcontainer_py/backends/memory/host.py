@@ -314,7 +314,8 @@ class MemoryHost:
     def _act(self, process: MemoryProcess) -> None:
         """Act on the signals that came, unless it is held."""
         while process.pending and process.alive and not self.is_held(process):
-            signal = process.pending.pop(0)
+            signal = min(process.pending)  # as Linux does: signal(7), Queueing and delivery semantics
+            process.pending.remove(signal)
             handlers = dict(process.program.ends_on) if process.phase == "program" else {}
             if process.phase == "fifo" and signal in ENDS_INIT:
                 self.end(process.init, 128 + signal)
