@@ -227,3 +227,17 @@ def test_killed_between_every_two_steps(yard: Yard, verb: str) -> None:
             said += piece
         os.close(hears)
         assert said == b"ran\n", where
+
+
+def test_one_who_opens_the_fifo_and_goes(yard: Yard) -> None:
+    """Init is woken by him, finds nobody to write to, and waits for the next one."""
+    refused = 0
+    for _ in range(CONTAINERS):
+        with yard.create() as container:
+            fifo = yard.root / container.id / "exec.fifo"
+            os.close(os.open(fifo, os.O_RDONLY | os.O_NONBLOCK))
+            answer = attempt(yard.factory, container.id)
+            assert answer in (WON, LOST)  # not: it has stopped
+            assert container.status is not Status.STOPPED
+            refused += answer == LOST  # it wrote its `0` just before he went
+    assert refused < CONTAINERS

@@ -110,9 +110,9 @@ def place(tmp_path: Path, peer: Callable[[str], str]) -> Iterator[Place]:
             kept = cgroups_below(group) - {path for path in cgroups_below(group) if path.name == "box"}
             yield Place(str(root), str(bundle), group, factory, frozenset(kept), pid)
     finally:
-        for path in foreign:
+        # all that there is: what a failed test left, too
+        for path in sorted(cgroups_below(group), reverse=True):
             path.rmdir()
-            path.parent.rmdir()
 
 
 @pytest.fixture

@@ -110,8 +110,16 @@ def test_complete_containers(workshop: Workshop, status: str) -> None:
 # -- intents ----------------------------------------------------------------------------------------------------------
 
 
-def me() -> Init:
-    return Init(os.getpid(), process.stat("self").start)
+@pytest.fixture
+def somebody() -> Iterator[Init]:
+    """A process that lives."""
+    waits, ends = os.pipe()
+    child = Child(lambda: os.read(waits, 1).decode())
+    yield Init(child.pid, process.stat(child.pid).start)
+    os.write(ends, b"!")
+    assert child.wait() == (0, "!"), "it was killed"
+    os.close(waits)
+    os.close(ends)
 
 
 def dead() -> Init:
@@ -163,16 +171,16 @@ def test_a_cgroup_that_became_another(workshop: Workshop, root_only: None, group
 
 
 @pytest.mark.parametrize("who", ["creator", "init"])
-def test_somebody_lives(workshop: Workshop, who: str) -> None:
-    intent = intent_of(me()) if who == "creator" else intent_of(dead(), init=me())
+def test_somebody_lives(workshop: Workshop, who: str, somebody: Init) -> None:
+    intent = intent_of(somebody) if who == "creator" else intent_of(dead(), init=somebody)
     store_of(workshop).make("web", intent)
     assert workshop.factory.sweep() == []
     assert workshop.entries() == ["web"]
 
 
-def test_after_a_reboot(workshop: Workshop, root_only: None, group: tuple[str, int]) -> None:
-    # its pids and cgroups belong to others by now: to us
-    intent = intent_of(me(), boot_id="00000000-0000-4000-8000-000000000000", cgroup=group, init=me())
+def test_after_a_reboot(workshop: Workshop, somebody: Init, group: tuple[str, int]) -> None:
+    # its pids and cgroups belong to others by now
+    intent = intent_of(somebody, boot_id="00000000-0000-4000-8000-000000000000", cgroup=group, init=somebody)
     store_of(workshop).make("web", intent)
     (swept,) = workshop.factory.sweep()
     assert (swept.id, swept.removed) == ("web", True)
