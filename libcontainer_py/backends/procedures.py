@@ -32,6 +32,9 @@ from libcontainer_py.record import Intent, Swept
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+    from typing import Any
+
     from libcontainer_py.backends.base import CreateRequest, Exit, Failure, Gate, Host, Store
     from libcontainer_py.record import Init, Record
 
@@ -81,26 +84,36 @@ class Procedures:
                 for kind in ("prestart", "createRuntime"):
                     self.host.run_hooks(kind, preparation.hooks, state)
                 birth.go_on(state)
+                record = birth.record(intent)  # while init goes on
                 birth.until_ready()
-                record = birth.record(intent)
                 self.store.save(record)
                 birth.let_go()
                 self.store.settle(container_id)
-            except BaseException:
+            except BaseException as error:
                 if birth is not None:
                     birth.abandon()
-                self._undo(container_id, intent)
+                self._unmake(intent)
+                failed: list[str] = []
+                if isinstance(error, HookError):
+                    # runtime.md, Lifecycle 3 to 5: after a failed hook go on where a delete would
+                    state = preparation.state(Status.STOPPED.value, 0)
+                    failed = self._poststop(container_id, preparation.hooks, state)
+                self.store.remove(container_id)
+                _warn(failed)
                 raise
         return record
 
     def _undo(self, container_id: str, intent: Intent) -> None:
-        """Unmake what an intent says that was made. The lock is held; its creator is we or dead."""
+        """Unmake what an intent says that was made, and the directory. The lock is held; its creator is dead."""
+        self._unmake(intent)
+        self.store.remove(container_id)
+
+    def _unmake(self, intent: Intent) -> None:
         if self.host.is_here(intent):
             if intent.init is not None:
                 self._end(intent.init)
             self.host.kill_cgroups(intent.cgroups)
             self.host.remove_cgroups(intent.cgroups)
-        self.store.remove(container_id)
 
     def _end(self, init: Init) -> None:
         self.host.signal(init, 9)
@@ -280,27 +293,27 @@ class Procedures:
         inodes = self._inodes(record)
         self.host.kill_cgroups(inodes)
         self.host.remove_cgroups(inodes)
-        self._poststop(record)
+        failed: list[str] = []
+        if record.hooks.get("poststop"):
+            failed = self._poststop(record.id, record.hooks, self.host.state_of(record, Status.STOPPED.value))
         self.store.remove(record.id)
+        _warn(failed)
 
     def _inodes(self, record: Record) -> dict[str, int]:
         """The record's cgroups with the st_ino that they must have; -1: any (runc wrote no inodes)."""
         known: dict[str, int] = record.document.get("libcontainer_py", {}).get("cgroups", {}) if record.ours else {}
         return {path: known.get(path, -1) for path in (*record.cgroup_paths.values(), *known)}
 
-    def _poststop(self, record: Record) -> None:
-        hooks = record.hooks.get("poststop") or []
-        if not hooks:
-            return
-        state = self.host.state_of(record, Status.STOPPED.value)
-        for index, hook in enumerate(hooks):
+    def _poststop(self, container_id: str, hooks: Mapping[str, list[Any]], state: str) -> list[str]:
+        """Run the poststop hooks; says which failed: that is a warning, and the others run all the same."""
+        failed: list[str] = []
+        wanted = hooks.get("poststop") or []
+        for index, hook in enumerate(wanted):
             try:
                 self.host.run_hooks("poststop", {"poststop": [hook]}, state)
             except HookError as error:
-                # runtime.md, Lifecycle 12 and Hooks: log a warning, go on with the remaining ones
-                warnings.warn(
-                    f"{record.id!r}: poststop hook {index} of {len(hooks)}: {error}", HookWarning, stacklevel=2
-                )
+                failed.append(f"{container_id!r}: poststop hook {index} of {len(wanted)}: {error}")
+        return failed
 
     def _destroy_unread(self, container_id: str) -> None:
         """Remove a directory without a state.json that can be read: by its intent, else as it is. The lock is held."""
@@ -355,3 +368,9 @@ class Procedures:
         if not self.host.is_here(intent):
             return not self.host.rebooted(intent)
         return self.host.alive(intent.creator) or (intent.init is not None and self.host.alive(intent.init))
+
+
+def _warn(failed: list[str]) -> None:
+    """Warn of failed poststop hooks, when all else is done: a warning may be an error here."""
+    for text in failed:
+        warnings.warn(text, HookWarning, stacklevel=4)

@@ -6,6 +6,7 @@ import json
 import os
 import signal
 import sys
+import warnings
 from pathlib import Path
 from typing import Any
 
@@ -196,7 +197,7 @@ def test_create_container_hooks_can_mount(workshop: Workshop, config: Config, lo
     assert list((bundle / "rootfs/data").iterdir()) == []
 
 
-def test_no_signal_is_ignored_or_blocked_in_a_hook_of_init(workshop: Workshop, config: Config, log: Path) -> None:
+def test_no_signal_is_ignored_or_blocked_in_a_hook(workshop: Workshop, config: Config, log: Path) -> None:
     blocked = {signal.SIGUSR1, signal.SIGUSR2}
     for kind in KINDS:
         config["hooks"][kind] = [copy("/proc/self/status", f"{log}/{kind}", kind)]
@@ -207,9 +208,9 @@ def test_no_signal_is_ignored_or_blocked_in_a_hook_of_init(workshop: Workshop, c
         signal.pthread_sigmask(signal.SIG_UNBLOCK, blocked)
     for kind in KINDS:
         status = dict(line.split(":\t") for line in (log / kind).read_text().splitlines() if line.startswith("Sig"))
-        assert int(status["SigIgn"], 16) == 0, kind
-        if kind in ("createContainer", "startContainer"):  # the others have the mask of the thread that runs them
-            assert int(status["SigBlk"], 16) == 0, kind
+        # glibc's posix_spawn leaves its own two, 32 and 33, ignored: those of the host's hooks have that
+        assert int(status["SigIgn"], 16) & ~(3 << 31) == 0, kind
+        assert int(status["SigBlk"], 16) == 0, kind
 
 
 # -- failures ---------------------------------------------------------------------------------------------------------
@@ -353,3 +354,25 @@ def test_hooks_may_call_back(workshop: Workshop, config: Config, log: Path) -> N
         ]
     container_id = live(workshop, config)
     assert (log / "createRuntime").read_text() == (log / "poststart").read_text() == container_id
+
+
+def test_poststop_hooks_run_also_after_a_failed_hook_of_create(workshop: Workshop, config: Config, log: Path) -> None:
+    for kind in ("prestart", "createRuntime", "createContainer"):
+        config["hooks"] = {kind: [sh("exit 1")], "poststop": [copy("/dev/stdin", f"{log}/{kind}", "poststop")]}
+        with pytest.raises(HookError, match=kind):
+            workshop.create(workshop.bundle(config))
+        assert json.loads((log / kind).read_text())["status"] == "stopped"
+        assert workshop.entries() == []
+
+
+def test_a_warning_that_is_an_error_keeps_no_poststop_hook_from_running(
+    workshop: Workshop, config: Config, log: Path
+) -> None:
+    config["hooks"]["poststop"] = [sh("exit 1"), copy("/dev/stdin", f"{log}/second", "poststop")]
+    container = workshop.create(workshop.bundle(config))
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        with pytest.raises(HookWarning):
+            container.delete(force=True)
+    assert (log / "second").exists()
+    assert workshop.entries() == []
