@@ -99,7 +99,11 @@ class Store(Protocol):
     def exists(self, container_id: str) -> bool: ...
 
     def intent(self, container_id: str) -> Intent | None:
-        """The intent, or None where there is none that can be read."""
+        """The intent of a creation that is not complete; None where there is none that can be read."""
+        ...
+
+    def made(self, container_id: str) -> Intent | None:
+        """What was the intent of a complete creation; None where there is none that can be read."""
         ...
 
     def note(self, container_id: str, intent: Intent) -> None:
@@ -107,7 +111,7 @@ class Store(Protocol):
         ...
 
     def settle(self, container_id: str) -> None:
-        """Drop the intent: the creation is complete. Silent where there is none."""
+        """The creation is complete: its intent becomes what `made` gives. Silent where there is none."""
         ...
 
     def save(self, record: Record) -> None:

@@ -46,6 +46,7 @@ KILL_TIMEOUT = 10.0
 """Seconds that a delete waits for a killed init to end."""
 EMPTY_AGE = 60.0
 """Seconds after which an empty directory with nothing of ours in it counts as abandoned."""
+_SIGKILL = 9
 
 
 class Procedures:
@@ -111,12 +112,14 @@ class Procedures:
     def _unmake(self, intent: Intent) -> None:
         if self.host.is_here(intent):
             if intent.init is not None:
+                self.host.signal(intent.init, _SIGKILL)
+            self.host.kill_cgroups(intent.cgroups)  # thaws: a frozen init does not die
+            if intent.init is not None:
                 self._end(intent.init)
-            self.host.kill_cgroups(intent.cgroups)
             self.host.remove_cgroups(intent.cgroups)
 
     def _end(self, init: Init) -> None:
-        self.host.signal(init, 9)
+        self.host.signal(init, _SIGKILL)
         if self.host.wait(init, timeout=KILL_TIMEOUT) is None:
             raise ContainerTimeout(
                 f"process {init.pid} did not end within {KILL_TIMEOUT:g} s of SIGKILL",
@@ -317,7 +320,7 @@ class Procedures:
 
     def _destroy_unread(self, container_id: str) -> None:
         """Remove a directory without a state.json that can be read: by its intent, else as it is. The lock is held."""
-        intent = self.store.intent(container_id)
+        intent = self.store.intent(container_id) or self.store.made(container_id)
         if intent is not None:
             self._undo(container_id, intent)
         else:
@@ -352,9 +355,10 @@ class Procedures:
         if record is not None:
             return None
         if broken is not None:
-            if self.host.in_use(directory):
+            made = self.store.made(container_id)
+            if self.host.in_use(directory) or (made is not None and self._init_may_live(made)):
                 return Swept(container_id, directory, removed=False, reason=f"a process uses it; {broken.reason}")
-            self.store.remove(container_id)
+            self._destroy_unread(container_id)
             return Swept(container_id, directory, removed=True, reason=broken.reason)
         if self.store.is_empty(container_id) and self.store.age(container_id) > EMPTY_AGE:
             self.store.remove(container_id)
@@ -367,7 +371,12 @@ class Procedures:
         """Whether the creator or the init of an intent may be alive; after a reboot neither is."""
         if not self.host.is_here(intent):
             return not self.host.rebooted(intent)
-        return self.host.alive(intent.creator) or (intent.init is not None and self.host.alive(intent.init))
+        return self.host.alive(intent.creator) or self._init_may_live(intent)
+
+    def _init_may_live(self, intent: Intent) -> bool:
+        if not self.host.is_here(intent):
+            return not self.host.rebooted(intent)
+        return intent.init is not None and self.host.alive(intent.init)
 
 
 def _warn(failed: list[str]) -> None:

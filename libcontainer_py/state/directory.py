@@ -125,14 +125,20 @@ class Directory:
             return runc.decode(data, path)
 
     def intent(self, container_id: str) -> Intent | None:
-        """The intent, or None where there is none that can be read."""
+        """The intent of a creation that is not complete; None where there is none that can be read."""
+        return self._read_intent(container_id, intents.NAME)
+
+    def made(self, container_id: str) -> Intent | None:
+        """What was the intent of a complete creation; None where there is none that can be read."""
+        return self._read_intent(container_id, intents.MADE)
+
+    def _read_intent(self, container_id: str, name: str) -> Intent | None:
         descriptor = self._find(container_id)
         if descriptor is None:
             return None
         with Opened(descriptor):
-            path = os.path.join(self._root, container_id, intents.NAME)
             try:
-                return intents.decode(atomic.read(descriptor, intents.NAME, path))
+                return intents.decode(atomic.read(descriptor, name, os.path.join(self._root, container_id, name)))
             except (OSError, StateError, ValueError):
                 return None
 
@@ -179,8 +185,17 @@ class Directory:
         self._replace(container_id, intents.NAME, intents.encode(intent))
 
     def settle(self, container_id: str) -> None:
-        """Drop the intent: the creation is complete. Silent where there is none."""
-        self._unlink(container_id, intents.NAME)
+        """The creation is complete: keep the intent under another name. Silent where there is none."""
+        descriptor = self._find(container_id)
+        if descriptor is None:
+            return
+        with Opened(descriptor):
+            try:
+                os.rename(intents.NAME, intents.MADE, src_dir_fd=descriptor, dst_dir_fd=descriptor)
+            except FileNotFoundError:
+                return
+            except OSError as error:
+                raise unusable(os.path.join(self._root, container_id, intents.NAME), error) from error
 
     def save(self, record: Record) -> None:
         """Write state.json atomically."""

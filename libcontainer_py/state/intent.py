@@ -1,5 +1,7 @@
 """intent.json: what a create is about to make, for whoever has to undo it.
 
+A creation that is complete keeps it as made.json: should state.json be torn, this still tells what to kill and remove.
+
 The vocabulary is closed: whatever this module did not write is refused, since an undo kills and removes what stands
 here.
 """
@@ -14,6 +16,7 @@ from libcontainer_py.record import Init, Intent
 from libcontainer_py.state.sections import is_object
 
 NAME = "intent.json"
+MADE = "made.json"
 VERSION = 1
 
 

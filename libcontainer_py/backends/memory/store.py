@@ -35,11 +35,12 @@ class MemoryFifo:
 class MemoryDirectory:
     """One state directory. `foreign` says that another runtime's files are in it."""
 
-    __slots__ = ("changed", "fifo", "foreign", "intent", "record", "torn")
+    __slots__ = ("changed", "fifo", "foreign", "intent", "made", "record", "torn")
 
     def __init__(self, *, changed: float = 0.0, intent: Intent | None = None, foreign: bool = False) -> None:
         self.changed: float = changed
         self.intent: Intent | None = intent
+        self.made: Intent | None = None
         self.record: Record | None = None
         self.fifo: MemoryFifo | None = None
         self.torn: bool = False
@@ -205,17 +206,23 @@ class MemoryStore:
             entry = self.directories.get(container_id)
             return None if entry is None else entry.intent
 
+    def made(self, container_id: str) -> Intent | None:
+        """What was its intent, once its creation is complete, or None."""
+        with self.host.clock.changed:
+            entry = self.directories.get(container_id)
+            return None if entry is None else entry.made
+
     def note(self, container_id: str, intent: Intent) -> None:
         """Replace the intent."""
         with self.host.clock.changed:
             self._entry(container_id).intent = intent
 
     def settle(self, container_id: str) -> None:
-        """Drop the intent; silent where there is none."""
+        """The creation is complete; silent where there is no intent."""
         with self.host.clock.changed:
             entry = self.directories.get(container_id)
-            if entry is not None:
-                entry.intent = None
+            if entry is not None and entry.intent is not None:
+                entry.made, entry.intent = entry.intent, None
 
     def save(self, record: Record) -> None:
         """Write state.json."""

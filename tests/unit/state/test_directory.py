@@ -126,7 +126,7 @@ def test_an_intent_that_cannot_be_written_leaves_nothing(store: Directory) -> No
     assert tree(store.root) == []
 
 
-def test_the_intent_is_replaced_and_dropped(store: Directory) -> None:
+def test_the_intent_is_replaced_and_kept(store: Directory) -> None:
     store.make("c1", INTENT)
     store.note("c1", OTHER)
     assert store.intent("c1") == OTHER
@@ -134,7 +134,8 @@ def test_the_intent_is_replaced_and_dropped(store: Directory) -> None:
     store.settle("c1")
     store.settle("c1")
     assert store.intent("c1") is None
-    assert tree(store.root) == ["c1"]
+    assert store.made("c1") == OTHER
+    assert tree(store.root) == ["c1", "c1/made.json"]
 
 
 @pytest.mark.parametrize("content", [b"", b"{", b"null", b"[]", b'{"version":1}', b"\xff"])
@@ -147,6 +148,7 @@ def test_an_intent_that_cannot_be_read_is_none(store: Directory, content: bytes)
 def test_verbs_on_what_is_not_there(store: Directory) -> None:
     for _ in range(2):  # without a root, then with one
         assert store.intent("c1") is None
+        assert store.made("c1") is None
         assert store.age("c1") == float("inf")
         assert not store.exists("c1")
         assert not store.is_empty("c1")
@@ -167,7 +169,7 @@ def test_age_and_emptiness(store: Directory) -> None:
     store.make("c1", INTENT)
     assert 0 <= store.age("c1") < PATIENCE
     assert not store.is_empty("c1")
-    store.settle("c1")
+    os.unlink(f"{store.root}/c1/intent.json")
     assert store.is_empty("c1")
     os.utime(f"{store.root}/c1", (0, 0))
     assert store.age("c1") < PATIENCE, "a program set it back"
@@ -191,7 +193,7 @@ def test_load_and_save(full: Directory) -> None:
     assert loaded.init == Init(25908, 555258)
     full.save(loaded._replace(created="2030-01-01T00:00:00Z"))
     assert full.load("c1").created == "2030-01-01T00:00:00Z"
-    assert tree(full.root) == ["c1", "c1/exec.fifo", "c1/state.json"]
+    assert tree(full.root) == ["c1", "c1/exec.fifo", "c1/made.json", "c1/state.json"]
     assert stat.S_IMODE(os.stat(f"{full.root}/c1/state.json").st_mode) == 0o600
     before = json.loads((DATA / "state-runc-1.1.5.json").read_text())
     after = json.loads(Path(full.root, "c1", "state.json").read_text())
@@ -470,7 +472,7 @@ def test_a_make_that_is_killed_anywhere(store: Directory, fork: Fork) -> None:
 def test_a_remove_that_is_killed_anywhere(full: Directory, fork: Fork) -> None:
     with full.lock("c1", timeout=0):
         pass
-    whole = ["c1/exec.fifo", "c1/state.json"]
+    whole = ["c1/exec.fifo", "c1/made.json", "c1/state.json"]
     seen = set()
     for number in range(10_000):
         if not killed_at(fork, number, under_lock(full, lambda: full.remove("c1"))):
