@@ -58,7 +58,8 @@ $busybox mkdir -p run/lock dev/pts dev/shm dev/mqueue
 $busybox mount -t devpts -o mode=620,gid=5,ptmxmode=666 devpts dev/pts
 $busybox mount -t tmpfs -o mode=1777 shm dev/shm
 $busybox mount -t mqueue mqueue dev/mqueue
-[ -d ".$modules" ] && $busybox mount --bind ".$modules" usr/lib/modules
+# from the host, not through the overlay: on overlays of overlays there can be no third one
+$busybox mount --bind "$lower$modules" usr/lib/modules
 # with this file systemd believes to be in a container, and ignores the kernel's parameters
 $busybox rm -f .dockerenv
 echo vm > etc/hostname
