@@ -131,12 +131,12 @@ class Container:
 
         Raises IllegalOperation, StartError, ProgramNotFound, ContainerTimeout, ContainerNotFound.
         """
-        self._backend.release(self.id, timeout=timeout, checked=False)
+        self._backend.release(self.id, timeout=timeout, init=self._record.init)
 
     def start(self, *, timeout: float | None = None) -> None:
         """Look at the status, with runc's message for each that cannot start, then `exec()`."""
         require(self.id, Operation.START, self.status)
-        self._backend.release(self.id, timeout=timeout, checked=True)
+        self._backend.release(self.id, timeout=timeout, init=self._record.init)
 
     def pause(self) -> None:
         """Freeze all of its processes. Raises IllegalOperation, CgroupError."""
@@ -184,9 +184,9 @@ class Container:
     def delete(self, *, force: bool = False) -> None:
         """Remove it and all that was made for it: stopped or created ones, with `force` any.
 
-        With `force` it is no error that it is gone. Raises IllegalOperation, ContainerNotFound, CgroupError.
+        With `force` it is no error that it is gone. Another container that got its id meanwhile is left alone. Raises IllegalOperation, ContainerNotFound, CgroupError.
         """
-        self._backend.destroy(self.id, force=force)
+        self._backend.destroy(self.id, force=force, init=self._record.init)
 
     def close(self) -> None:
         """Give up the handle; the container goes on."""

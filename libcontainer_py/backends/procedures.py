@@ -146,7 +146,7 @@ class Procedures:
 
     # -- start ----------------------------------------------------------------------------------------------------
 
-    def release(self, container_id: str, *, timeout: float | None, checked: bool) -> None:
+    def release(self, container_id: str, *, timeout: float | None, init: Init | None = None) -> None:
         """Read exec.fifo and remove it, so that init executes the program; wait until it does.
 
         Raises IllegalOperation where another won or the container is not to be started, StartError where the program
@@ -155,6 +155,8 @@ class Procedures:
         deadline = self.host.now() + (START_TIMEOUT if timeout is None else timeout)
         with self.store.lock(container_id, timeout=LOCK_TIMEOUT if timeout is None else timeout):
             record = self.store.load(container_id)
+            if init is not None and record.init != init:
+                raise ContainerNotFound(container_id, root=self.store.root)  # another has its id now
             status = status_of(self.observe(record))
             if status is Status.RUNNING:
                 self.store.unlink_stale_fifo(container_id)  # init left it, and who released it was killed
@@ -250,34 +252,47 @@ class Procedures:
 
     # -- unmake ---------------------------------------------------------------------------------------------------
 
-    def destroy(self, container_id: str, *, force: bool) -> None:
+    def destroy(self, container_id: str, *, force: bool, init: Init | None = None) -> None:
         """Remove a container and everything that was made for it.
 
         With `force` in any status, also of one whose state cannot be read or whose creator died; a missing one is
         silent then. It kills first and waits for the lock after, so that a start that hangs does not hold it up.
         """
         if not self.store.exists(container_id):
-            if force:
-                self.store.sweep_remains()  # what a killed create or delete left has another name by now
-                return
-            raise ContainerNotFound(container_id, root=self.store.root)
+            self._report_missing(container_id, force=force)
+            return
         if force:
             record, _ = self._load_or_broken(container_id)
-            if record is not None and self.host.alive(record.init):
+            if record is not None and init in (None, record.init) and self.host.alive(record.init):
                 self.host.kill(record)
         with self.store.lock(container_id, timeout=LOCK_TIMEOUT):
             if not self.store.exists(container_id):
-                if force:
-                    return
-                raise ContainerNotFound(container_id, root=self.store.root)
+                self._report_missing(container_id, force=force)
+                return
             record, broken = self._load_or_broken(container_id)
-            if record is not None:
+            if self._is_another(container_id, record, init):
+                self._report_missing(container_id, force=force)
+            elif record is not None:
                 require(container_id, Operation.DELETE, status_of(self.observe(record)), force=force)
                 self._destroy(record)
             elif not force and broken is not None:
                 raise broken
             else:
                 self._destroy_unread(container_id)
+
+    def _report_missing(self, container_id: str, *, force: bool) -> None:
+        if not force:
+            raise ContainerNotFound(container_id, root=self.store.root)
+        self.store.sweep_remains()  # what a killed create or delete left has another name by now
+
+    def _is_another(self, container_id: str, record: Record | None, init: Init | None) -> bool:
+        """Whether the id belongs to another container by now than the one that had this init."""
+        if init is None:
+            return False
+        if record is not None:
+            return record.init != init
+        made = self.store.made(container_id) or self.store.intent(container_id)
+        return made is not None and made.init not in (None, init)
 
     def _load_or_broken(self, container_id: str) -> tuple[Record | None, StateError | None]:
         try:

@@ -299,15 +299,14 @@ class LifecycleMachine(RuleBasedStateMachine):
     @precondition(lambda self: self.known)
     @rule(data=st.data())
     def exec(self, data: st.DataObject) -> None:
-        """Goes by the id: to the container that has it now."""
+        """Of a handle's own container, and never of another that has its id now."""
         container, life = self._pick(data)
-        current = self.lives.get(life.id)
-        if current is None:
+        if self.lives.get(life.id) is not life:
             _raised(container.exec, ContainerNotFound)
-        elif current.status in MAY["start"]:
-            self._release(container.exec, current)
+        elif life.status in MAY["start"]:
+            self._release(container.exec, life)
         else:
-            self._refused(container.exec, "start", current)
+            self._refused(container.exec, "start", life)
 
     def _release(self, call: Callable[..., object], life: Life) -> None:
         if life.stopped:
@@ -376,17 +375,18 @@ class LifecycleMachine(RuleBasedStateMachine):
 
     @rule(data=st.data(), word=st.sampled_from(WORDS), force=st.booleans())
     def delete(self, data: st.DataObject, word: str, force: bool) -> None:  # noqa: FBT001  (drawn by name)
-        """By the factory, also of what never was, or by a handle: this too goes by the id."""
+        """By the factory, also of what never was, or by a handle: never another container that has its id now."""
         by_handle: bool = bool(self.known) and data.draw(st.booleans(), label="by handle")
         if by_handle:
             container, life = self._pick(data)
-            self._delete(partial(container.delete, force=force), life.id, force=force)
+            current = life if self.lives.get(life.id) is life else None
+            self._delete(partial(container.delete, force=force), current, force=force)
         else:
             container_id = self.id_of(word)
-            self._delete(partial(self.factory.delete, container_id, force=force), container_id, force=force)
+            call = partial(self.factory.delete, container_id, force=force)
+            self._delete(call, self.lives.get(container_id), force=force)
 
-    def _delete(self, call: Callable[[], object], container_id: str, *, force: bool) -> None:
-        life = self.lives.get(container_id)
+    def _delete(self, call: Callable[[], object], life: Life | None, *, force: bool) -> None:
         if life is None:
             if force:
                 call()
@@ -394,7 +394,7 @@ class LifecycleMachine(RuleBasedStateMachine):
                 _raised(call, ContainerNotFound)
         elif force or life.status in MAY["delete"]:
             call()
-            del self.lives[container_id]
+            del self.lives[life.id]
             life.end(-SIGKILL)
         else:
             self._refused(call, "delete", life)

@@ -182,7 +182,7 @@ def release(root: str, container_id: str, fatal: int | None) -> list[str]:
     host = LinuxHost()
     store = Directory(root)
     procedures = Procedures(Stepped(store, line, "store"), Stepped(host, line, "host"))  # type: ignore[arg-type]
-    procedures.release(container_id, timeout=None, checked=False)
+    procedures.release(container_id, timeout=None)
     return line.names
 
 

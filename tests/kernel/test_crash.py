@@ -133,7 +133,7 @@ def life(place: Place, line: Line, *, seam: bool) -> list[str]:
     line.verb = "create"
     record = procedures.create(CreateRequest("box", place.bundle, stdin=DEVNULL, stdout=DEVNULL, stderr=DEVNULL))
     line.verb = "start"
-    procedures.release("box", timeout=10, checked=True)
+    procedures.release("box", timeout=10)
     line.verb = "kill"
     procedures.kill(record)
     procedures.wait(record, timeout=10)

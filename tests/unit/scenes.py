@@ -108,7 +108,7 @@ def world(program=None) -> MemoryBackend:
     """A backend on which others live: a running container, another runtime's directory, a cgroup of somebody."""
     backend = MemoryBackend(program=program)
     backend.create(CreateRequest("other", "/bundle"))
-    backend.release("other", timeout=None, checked=False)
+    backend.release("other", timeout=None)
     backend.store.directories["crun"] = MemoryDirectory(foreign=True)
     backend.host.make_cgroup("/sys/fs/cgroup/somebody")
     somebody = backend.host.spawn()
@@ -154,7 +154,7 @@ def created(backend):
 
 def running(backend):
     created(backend)
-    backend.release("web", timeout=None, checked=False)
+    backend.release("web", timeout=None)
 
 
 def paused(backend):
@@ -180,7 +180,7 @@ def create(procedures):
 
 
 def release(procedures):
-    procedures.release("web", timeout=None, checked=False)
+    procedures.release("web", timeout=None)
 
 
 def destroy(procedures):

@@ -7,6 +7,7 @@ from functools import partial
 
 import pytest
 
+from libcontainer_py import Factory, Spec, Status
 from libcontainer_py.backends.base import CreateRequest, Failure
 from libcontainer_py.backends.memory import MemoryProgram
 from libcontainer_py.backends.procedures import Procedures
@@ -242,7 +243,7 @@ def test_a_stale_fifo_goes_also_where_nobody_can_tell_that_init_left_it():
 
     tap = Tap(backend)
     with pytest.raises(IllegalOperation, match="cannot start an already running container"):
-        Procedures(backend.store, Blind(tap, "host", backend.host)).release("web", timeout=None, checked=False)
+        Procedures(backend.store, Blind(tap, "host", backend.host)).release("web", timeout=None)
     assert not backend.store.has_fifo("web")
     assert status(backend) == "running"
 
@@ -297,7 +298,7 @@ def test_a_start_whose_init_does_not_come_times_out_and_the_container_stays_crea
     backend.signal(backend.load("web"), 19)
     begun = backend.host.now()
     with pytest.raises(ContainerTimeout) as caught:
-        backend.release("web", timeout=2.5, checked=True)
+        backend.release("web", timeout=2.5)
     assert (caught.value.timeout, caught.value.released) == (2.5, False)
     assert backend.host.now() - begun == 2.5
     assert status(backend) == "created"
@@ -405,3 +406,20 @@ def test_sweeps_beside_creates_harm_none():
     assert results == [None] * len(results)
     assert [each for each in swept if each.removed] == []
     assert {status(backend, name) for name in ids} == {"created"}
+
+
+def test_a_handle_leaves_another_container_with_its_id_alone():
+    backend = world()
+    factory = Factory(backend=backend)
+    with factory.create("web", Spec.minimal(["true"])) as old:
+        factory.delete("web", force=True)
+        new = factory.create("web", Spec.minimal(["true"]))
+        with pytest.raises(ContainerNotFound):
+            old.exec()
+        with pytest.raises(ContainerNotFound):
+            old.delete()
+    assert new.status is Status.CREATED
+    backend.store.tear("web")
+    old.delete(force=True)
+    backend.store.mend("web")
+    assert new.status is Status.CREATED

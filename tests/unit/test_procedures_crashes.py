@@ -50,7 +50,7 @@ def test_after_a_crash_a_sweep_leaves_nothing_or_a_container(scenario, number, w
         # init was let go, so it is a container as good as any
         assert removed == []
         assert status(backend) == "created"
-        procedures.release("web", timeout=None, checked=True)
+        procedures.release("web", timeout=None)
         assert status(backend) == "running"
         procedures.destroy("web", force=True)
     assert removed in ([], ["web"])
@@ -67,11 +67,11 @@ def test_after_a_crash_of_start_the_next_caller_gets_a_right_answer(scenario, nu
     procedures = Procedures(backend.store, backend.host)
     seen = status(backend)
     if seen == "created":
-        procedures.release("web", timeout=None, checked=True)
+        procedures.release("web", timeout=None)
     else:
         assert seen == "running"
         with pytest.raises(IllegalOperation, match="cannot start an already running container"):
-            procedures.release("web", timeout=None, checked=False)
+            procedures.release("web", timeout=None)
     assert status(backend) == "running"
     assert not backend.store.has_fifo("web")
 
