@@ -63,12 +63,16 @@ def problems(spec: Spec) -> list[Problem]:
 
 
 def beside(known: Sequence[Problem], spec: Spec) -> list[Problem]:
-    """Problems of the values of a `spec` that has `known` problems of decoding: without those that follow from them."""
+    """Problems of a `spec` that has `known` problems of decoding: without those that may follow from them."""
+    doubtful = [problem.path for problem in known]
+    found = [*codec.inspect(spec), *of_values(spec)]
+    if not any(_related(path, "linux.namespaces") for path in doubtful):  # what most of these rules ask
+        found += between(spec)
+    return [problem for problem in found if not any(_related(problem.path, path) for path in doubtful)]
 
-    def follows(path: str) -> bool:
-        return any(_within(path, problem.path) or _within(problem.path, path) for problem in known)
 
-    return [problem for problem in of_values(spec) if not follows(problem.path)]
+def _related(path: str, other: str) -> bool:
+    return _within(path, other) or _within(other, path)
 
 
 def _within(path: str, other: str) -> bool:

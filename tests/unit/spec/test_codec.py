@@ -30,8 +30,16 @@ def problems_of(document: object) -> list[tuple[str, str]]:
     return [(problem.path, problem.reason) for problem in caught.value.problems]
 
 
+MOUNT = {"type": "mount"}
+
+
 def good() -> dict[str, object]:
-    return {"ociVersion": "1.3.0", "process": {"cwd": "/", "args": ["true"]}, "root": {"path": "rootfs"}}
+    return {
+        "ociVersion": "1.3.0",
+        "process": {"cwd": "/", "args": ["true"]},
+        "root": {"path": "rootfs"},
+        "linux": {"namespaces": [MOUNT]},
+    }
 
 
 @pytest.mark.parametrize("path", CONFIGS, ids=lambda path: path.stem)
@@ -217,10 +225,10 @@ def test_of_two_equal_keys_the_last_counts() -> None:
         ("mounts", [{"destination": "/a"}, {}], ("mounts[1].destination", "is required")),
         ("mounts", [7], ("mounts[0]", "expected an object, found an integer")),
         ("annotations", {"a.b": 1}, ('annotations["a.b"]', "expected a string, found an integer")),
-        ("linux", {"sysctl": []}, ("linux.sysctl", "expected an object, found an array")),
+        ("linux", {"namespaces": [MOUNT], "sysctl": []}, ("linux.sysctl", "expected an object, found an array")),
         (
             "linux",
-            {"resources": {"rdma": {"mlx": {"hcaHandles": -1}}}},
+            {"namespaces": [MOUNT], "resources": {"rdma": {"mlx": {"hcaHandles": -1}}}},
             ('linux.resources.rdma["mlx"].hcaHandles', "-1 is out of range (0 to 4294967295)"),
         ),
     ],
@@ -264,6 +272,7 @@ def test_every_problem_at_once_also_those_of_values() -> None:
         "process.rlimits[1].type",
         "process.rlimits[1].soft",
         "mounts[0].destination",
+        "linux.namespaces",
     ]
 
 

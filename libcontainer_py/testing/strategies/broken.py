@@ -1,0 +1,254 @@
+"""Configurations that are wrong, together with what must be said of them."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+from hypothesis import strategies as st
+
+from libcontainer_py.testing.strategies.configuration import specs
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable
+
+
+class BrokenSpec(NamedTuple):
+    """A configuration as a JSON document, and the path of each problem that is to be found in it, once."""
+
+    document: dict[str, Any]
+    paths: tuple[str, ...]
+
+
+class Fault(NamedTuple):
+    """One way to break a document."""
+
+    touches: tuple[str, ...]
+    """Paths that it changes; two faults that touch the same are not combined."""
+    apply: Callable[[dict[str, Any]], list[str]]
+    """Break the document in place; gives the paths of the problems."""
+
+
+def _section(document: dict[str, Any], path: list[str]) -> dict[str, Any]:
+    for key in path:
+        document = document.setdefault(key, {})
+    return document
+
+
+def put(path: str, value: object, *at: str) -> Fault:
+    """Set a value; the problems are at `at`, or where it was put."""
+    *way, last = path.split(".")
+
+    def apply(document: dict[str, Any]) -> list[str]:
+        _section(document, way)[last] = value
+        return list(at) or [path]
+
+    return Fault((path,), apply)
+
+
+def add(path: str, item: object, at: str = "") -> Fault:
+    """Append to an array; the problem is inside of the item, `at` such as `.type`."""
+    *way, last = path.split(".")
+
+    def apply(document: dict[str, Any]) -> list[str]:
+        items = _section(document, way).setdefault(last, [])
+        items.append(item)
+        return [f"{path}[{len(items) - 1}]{at}"]
+
+    return Fault((path,), apply)
+
+
+def remove(path: str) -> Fault:
+    """Take away what is required."""
+    *way, last = path.split(".")
+
+    def apply(document: dict[str, Any]) -> list[str]:
+        _section(document, way).pop(last, None)
+        return [path]
+
+    return Fault((path,), apply)
+
+
+def _rlimits(*limits: tuple[str, int, int]) -> list[object]:
+    return [{"type": f"RLIMIT_{kind}", "soft": soft, "hard": hard} for kind, soft, hard in limits]
+
+
+_DEVICE = {"path": "/dev/made-up", "type": "c", "major": 1, "minor": 2}
+
+VALUES = (
+    *(put("ociVersion", version) for version in ("2.0.0", "1.3", "", "v1.0.0")),
+    put("root.path", ""),
+    remove("root"),
+    remove("process"),
+    put("process.args", []),
+    put("process.args", [""], "process.args[0]"),
+    put("process.args", ["a", "b\0"], "process.args[1]"),
+    put("process.cwd", ""),
+    put("process.cwd", "srv"),
+    add("process.env", "NO_VALUE"),
+    add("process.env", "=no name"),
+    put("process.user.uid", 2**32 - 1),
+    put("process.user.umask", 0o1000),
+    put("process.user.additionalGids", [0, 2**32 - 1], "process.user.additionalGids[1]"),
+    put("process.rlimits", _rlimits(("NICE", 1, 1), ("SLEEP", 1, 1)), "process.rlimits[1].type"),
+    put("process.rlimits", _rlimits(("NICE", 1, 1), ("NICE", 1, 1)), "process.rlimits[1].type"),
+    put("process.rlimits", _rlimits(("NICE", 2, 1)), "process.rlimits[0].soft"),
+    put("process.oomScoreAdj", 1001),
+    put("process.oomScoreAdj", -1001),
+    add("mounts", {"destination": ""}, ".destination"),
+    put("annotations", {"": "no key"}),
+    *(add(f"hooks.{kind}", {"path": "bin/x"}, ".path") for kind in ("prestart", "createRuntime", "poststop")),
+    add("hooks.createContainer", {"path": "/x", "timeout": 0}, ".timeout"),
+    add("hooks.startContainer", {"path": "/x", "env": ["X"]}, ".env[0]"),
+    add("hooks.poststart", {"path": "/x\0"}, ".path"),
+    add("linux.devices", {**_DEVICE, "path": "dev/made-up"}, ".path"),
+    add("linux.devices", {**_DEVICE, "type": "x"}, ".type"),
+    add("linux.devices", {**_DEVICE, "minor": None}, ".minor"),
+    add("linux.devices", {**_DEVICE, "gid": 2**32 - 1}, ".gid"),
+    add("linux.resources.devices", {"allow": True, "type": "p"}, ".type"),
+    add("linux.resources.devices", {"allow": True, "access": "rx"}, ".access"),
+    add("linux.resources.devices", {"allow": True, "type": "c", "major": -2}, ".major"),
+    add("linux.maskedPaths", "proc"),
+    add("linux.readonlyPaths", ""),
+    put("linux.cgroupsPath", "/a/../b"),
+    put("linux.rootfsPropagation", "sideways"),
+)
+"""Values that are of the right kind, but wrong."""
+
+KINDS = (
+    put("process", 5),
+    put("process.terminal", "yes"),
+    put("process.user", []),
+    put("process.user.gid", -1),
+    put("process.args", "sh"),
+    put("process.capabilities.bounding", [1], "process.capabilities.bounding[0]"),
+    put("process.scheduler", {"nice": 2**31}, "process.scheduler.nice", "process.scheduler.policy"),
+    put("process.consoleSize", {"height": 1.0, "width": 1}, "process.consoleSize.height"),
+    put("process.env", "A=b"),
+    put("root", "rootfs"),
+    put("annotations", {"a.b": 1}, 'annotations["a.b"]'),
+    put("mounts", {}),
+    put("linux", "yes"),
+    put("linux.resources.memory.limit", 2**63),
+    put("linux.resources.pids.limit", "many"),
+    put("linux.resources.unified", []),
+    put("linux.resources.blockIO.weight", 2**16),
+    put(
+        "linux.seccomp",
+        {"syscalls": [{"action": 1, "names": "read"}]},
+        "linux.seccomp.defaultAction",
+        "linux.seccomp.syscalls[0].action",
+        "linux.seccomp.syscalls[0].names",
+    ),
+    put("linux.sysctl", {"net.x": 1}, 'linux.sysctl["net.x"]'),
+    add("linux.namespaces", "pid"),
+    add("linux.devices", {"path": "/dev/made-up", "type": "p", "fileMode": "0666"}, ".fileMode"),
+    add("hooks.poststop", {"path": 1}, ".path"),
+    add("mounts", None),
+    remove("process.cwd"),
+    remove("ociVersion"),
+)
+"""Values of another kind, out of the range of their type, or missing."""
+
+
+# Rules between sections: namespaces, and what needs them --------------------------------------------------------------
+
+
+def _without(document: dict[str, Any], kind: str) -> dict[str, Any]:
+    """Take a namespace away; gives the Linux section."""
+    linux: dict[str, Any] = document["linux"]
+    linux["namespaces"] = [one for one in linux["namespaces"] if one["type"] != kind]
+    return linux
+
+
+def _no_mount_namespace(document: dict[str, Any]) -> list[str]:
+    _without(document, "mount")
+    return ["linux.namespaces"]
+
+
+def _joined_by_a_relative_path(document: dict[str, Any]) -> list[str]:
+    document["linux"]["namespaces"][0]["path"] = "ns/mnt"
+    return ["linux.namespaces[0].path"]
+
+
+def _names_of_the_host(document: dict[str, Any]) -> list[str]:
+    _without(document, "uts").pop("sysctl", None)
+    document["hostname"] = document["domainname"] = "host"
+    return ["hostname", "domainname"]
+
+
+def _long_name(document: dict[str, Any]) -> list[str]:
+    _without(document, "uts")["namespaces"].append({"type": "uts"})
+    document["hostname"] = "h" * 65
+    return ["hostname"]
+
+
+def _no_mappings(document: dict[str, Any]) -> list[str]:
+    linux = _without(document, "user")
+    linux["namespaces"].append({"type": "user"})
+    for name in ("uidMappings", "gidMappings"):
+        linux.pop(name, None)
+    return ["linux.uidMappings", "linux.gidMappings"]
+
+
+def _mappings_of_nobody(document: dict[str, Any]) -> list[str]:
+    linux = _without(document, "user")
+    linux["uidMappings"] = [{"containerID": 0, "hostID": 0, "size": 1}]
+    linux.pop("gidMappings", None)
+    return ["linux.uidMappings"]
+
+
+def _mapped(at: str, *rows: tuple[int, int, int]) -> Callable[[dict[str, Any]], list[str]]:
+    def apply(document: dict[str, Any]) -> list[str]:
+        _no_mappings(document)
+        maps = [{"containerID": inside, "hostID": host, "size": size} for inside, host, size in rows]
+        document["linux"] |= {"uidMappings": [_ONE_ID], "gidMappings": maps}
+        return [f"linux.gidMappings{at}"]
+
+    return apply
+
+
+_ONE_ID = {"containerID": 0, "hostID": 0, "size": 1}
+_MAPS = ("linux.namespaces", "linux.uidMappings", "linux.gidMappings")
+
+SECTIONS = (
+    add("linux.namespaces", {"type": "mount"}, ".type"),
+    add("linux.namespaces", {"type": "vnode"}, ".type"),
+    Fault(("linux.namespaces",), _no_mount_namespace),
+    Fault(("linux.namespaces",), _joined_by_a_relative_path),
+    Fault(("linux.namespaces", "linux.sysctl", "hostname", "domainname"), _names_of_the_host),
+    Fault(("linux.namespaces", "hostname"), _long_name),
+    Fault(_MAPS, _no_mappings),
+    Fault(_MAPS, _mappings_of_nobody),
+    Fault(_MAPS, _mapped("[0].size", (0, 0, 0))),
+    Fault(_MAPS, _mapped("[1].containerID", (0, 0, 1), (0, 5, 1))),
+    Fault(_MAPS, _mapped("[1].hostID", (0, 0, 1), (5, 0, 1))),
+    Fault(_MAPS, _mapped("[0].hostID", (0, 2**32 - 1, 1))),
+)
+"""Sections that do not fit each other, or a section in itself."""
+
+FAULTS = (*VALUES, *SECTIONS, *KINDS)
+
+
+def _apart(fault: Fault, others: Iterable[Fault]) -> bool:
+    """Whether a fault touches nothing that another one touches."""
+    taken = [path for other in others for path in other.touches]
+    return not any(
+        f"{mine}.".startswith(f"{path}.") or f"{path}.".startswith(f"{mine}.")
+        for mine in fault.touches
+        for path in taken
+    )
+
+
+@st.composite
+def broken_specs(draw: st.DrawFn, *, faults: int = 3) -> BrokenSpec:
+    """Documents that are right but for one to `faults` faults, with the path of every problem and no other.
+
+    Faults are of every kind: what cannot be decoded, wrong values, sections that do not fit. `Spec.from_dict` or, where
+    that passes, `validate.problems` must report all paths at once. Shrinks to one fault in the least configuration.
+    """
+    document = draw(specs()).to_dict()
+    chosen: list[Fault] = []
+    for fault in draw(st.lists(st.sampled_from(FAULTS), min_size=1, max_size=faults)):
+        if _apart(fault, chosen):
+            chosen.append(fault)
+    return BrokenSpec(document, tuple(path for fault in chosen for path in fault.apply(document)))

@@ -1,0 +1,233 @@
+"""Whole configurations, with the rules between their sections kept."""
+
+from __future__ import annotations
+
+from functools import cache
+from operator import attrgetter
+from typing import Any
+
+import attrs
+from hypothesis import strategies as st
+
+from libcontainer_py.spec import (
+    Device,
+    IDMapping,
+    IntelRdt,
+    Linux,
+    MemoryPolicy,
+    Mount,
+    Namespace,
+    NetDevice,
+    Personality,
+    Process,
+    Root,
+    Spec,
+    TimeOffset,
+    User,
+    validate,
+)
+from libcontainer_py.testing.strategies.limits import drawn
+from libcontainer_py.testing.strategies.mounts import mappings, mounts
+from libcontainer_py.testing.strategies.process import hooks, processes
+from libcontainer_py.testing.strategies.profiles import seccomp_profiles
+from libcontainer_py.testing.strategies.words import (
+    ids,
+    names,
+    paths,
+    ranges,
+    relative_paths,
+    same,
+    some,
+    texts,
+    tuples,
+)
+
+_ONE_ID = IDMapping(container_id=0, host_id=0, size=1)
+
+# What validate refuses by rules of its own, beside the rows of UNSUPPORTED: the least that shows it.
+_SHOWS: dict[str, Spec] = {
+    "terminal": Spec(process=Process(terminal=True)),
+    "join": Spec(linux=Linux(namespaces=(Namespace(type="network", path="/n"),))),
+    "time": Spec(linux=Linux(namespaces=(Namespace(type="time"),))),
+    "idmap": Spec(
+        mounts=(Mount(destination="/m", options=("bind", "idmap"), uid_mappings=(_ONE_ID,), gid_mappings=(_ONE_ID,)),)
+    ),
+    "slice": Spec(linux=Linux(cgroups_path="system.slice:prefix:name")),
+}
+
+_SYSCTLS = {
+    "network": ("net.ipv4.ip_forward", "net.core.somaxconn", "net.ipv4.ip_unprivileged_port_start"),
+    "ipc": ("kernel.shmmax", "kernel.msgmax", "fs.mqueue.msg_max"),
+    "uts": ("kernel.domainname",),
+}
+"""Settings that belong to a namespace. Source: namespaces(7), ipc_namespaces(7)."""
+
+
+@cache
+def _refused() -> frozenset[str]:
+    """What is not supported yet: rows of validate.UNSUPPORTED, and words of _SHOWS."""
+    return frozenset(validate.UNSUPPORTED) | {word for word, spec in _SHOWS.items() if validate.unsupported(spec)}
+
+
+@cache
+def _namespaces(without: frozenset[str]) -> st.SearchStrategy[tuple[Namespace, ...]]:
+    """A new mount namespace, and some of the others, new or joined."""
+    # One choice for each kind, always the same number: that shrinks better than a list.
+    kinds = [
+        kind for kind in sorted(validate.NAMESPACES) if kind != "mount" and not (kind == "time" and kind in without)
+    ]
+    choices = [st.sampled_from(_choices(kind, join="join" not in without)) for kind in kinds]
+    return st.tuples(*choices).map(lambda found: (Namespace(type="mount"), *(one for one in found if one)))
+
+
+def _choices(kind: str, *, join: bool) -> list[Namespace | None]:
+    new = Namespace(type=kind)
+    joined = [Namespace(type=kind, path=f"/proc/1234/ns/{kind[:3]}")] if join else []
+    return [None, None, new, new, *joined]
+
+
+def _devices() -> st.SearchStrategy[tuple[Device, ...]]:
+    numbers = {"major": st.integers(0, 4095), "minor": st.integers(0, 2**20 - 1)}  # of dev_t, as the kernel has it
+    optional = {"file_mode": st.integers(0, 0o777), "uid": ids, "gid": ids}
+    place = names.map("/dev/".__add__) | paths
+    nodes = some(Device, {"path": place, "type": st.sampled_from("cbu"), **numbers}, optional)
+    fifos = some(Device, {"path": place, "type": st.just("p")}, optional)
+    return tuples(nodes | fifos, unique_by=attrgetter("path"))
+
+
+def _memory_policies() -> st.SearchStrategy[MemoryPolicy]:
+    """Source: set_mempolicy(2) for which modes take nodes, and which flags."""
+    modes = {
+        "MPOL_BIND": ["MPOL_F_STATIC_NODES", "MPOL_F_RELATIVE_NODES", "MPOL_F_NUMA_BALANCING"],
+        **{
+            f"MPOL_{name}": ["MPOL_F_STATIC_NODES", "MPOL_F_RELATIVE_NODES"]
+            for name in ("INTERLEAVE", "WEIGHTED_INTERLEAVE", "PREFERRED", "PREFERRED_MANY")
+        },
+    }
+    bare = some(MemoryPolicy, {"mode": st.sampled_from(["MPOL_DEFAULT", "MPOL_LOCAL"])}, {})
+    return st.one_of(
+        bare,
+        *(
+            some(
+                MemoryPolicy,
+                {"mode": st.just(mode), "nodes": ranges},
+                {"flags": tuples(st.sampled_from(flags), max_size=1)},
+            )
+            for mode, flags in modes.items()
+        ),
+    )
+
+
+def _intel_rdt() -> st.SearchStrategy[IntelRdt]:
+    optional: dict[str, st.SearchStrategy[Any]] = {
+        "clos_id": st.just("/") | names,
+        "schemata": tuples(st.sampled_from(["L3:0=7f0;1=1f", "L2:0=f", "MB:0=20;1=70"]), unique_by=same),
+        "l3_cache_schema": st.just("L3:0=ff"),
+        "mem_bw_schema": st.just("MB:0=50"),
+        "enable_monitoring": st.booleans(),
+    }
+    return some(IntelRdt, {}, optional)
+
+
+def _net_devices() -> st.SearchStrategy[dict[str, NetDevice]]:
+    """Each key on the host; a new name, where there is one, is unlike all others. Names end at 15 bytes."""
+    renamed = st.dictionaries(names, st.booleans(), max_size=2)
+    return renamed.map(
+        lambda found: {name: NetDevice(name=f"in-{name}" if new else None) for name, new in found.items()}
+    )
+
+
+def _offsets() -> st.SearchStrategy[dict[str, TimeOffset]]:
+    """Only forward: a clock may not go below zero. Source: time_namespaces(7)."""
+    one = some(TimeOffset, {}, {"secs": st.integers(0, 10**8), "nanosecs": st.integers(0, 10**9 - 1)})
+    return st.dictionaries(st.sampled_from(["monotonic", "boottime"]), one, max_size=2)
+
+
+@cache
+def _sections(without: frozenset[str]) -> st.SearchStrategy[Linux]:
+    """What does not depend on the namespaces."""
+    of_resources = frozenset(row.removeprefix("linux.resources.") for row in without)
+    groups = paths | relative_paths
+    optional: dict[str, st.SearchStrategy[Any]] = {
+        "resources": st.one_of([drawn(version, of_resources) for version in (None, 1, 2)]),
+        "cgroups_path": groups if "slice" in without else groups | st.just("system.slice:prefix:name"),
+        "devices": _devices(),
+        "seccomp": seccomp_profiles(),
+        "rootfs_propagation": st.sampled_from(sorted(validate.PROPAGATIONS)),
+        "masked_paths": tuples(paths),
+        "readonly_paths": tuples(paths),
+        "mount_label": st.just("system_u:object_r:container_file_t:s0"),
+        "intel_rdt": _intel_rdt(),
+        "memory_policy": _memory_policies(),
+        "personality": st.builds(Personality, domain=st.sampled_from(["LINUX", "LINUX32"])),
+    }
+    return some(Linux, {}, optional, prefix="linux.", without=without)
+
+
+@cache
+def _tops(without: frozenset[str]) -> st.SearchStrategy[Spec]:
+    keys = names.map("org.example.".__add__) | texts.filter(bool)
+    root = some(Root, {"path": st.just("rootfs") | paths | relative_paths}, {"readonly": st.booleans()})
+    required = {
+        "oci_version": st.sampled_from(["1.3.0", "1.0.2", "1.2.1-rc.1+dev"]),
+        "process": processes(without),
+        "root": root,
+        "linux": _sections(without),
+    }
+    optional: dict[str, st.SearchStrategy[Any]] = {
+        "mounts": mounts(idmaps="idmap" not in without),
+        "hooks": hooks,
+        "annotations": st.dictionaries(keys, texts, max_size=2),
+    }
+    return some(Spec, required, optional)
+
+
+_names = st.none() | names
+_some_devices = _net_devices()
+_some_offsets = _offsets()
+_settings = {
+    kind: st.dictionaries(st.sampled_from(files), st.sampled_from(["1", "0", "128"]), max_size=2)
+    for kind, files in _SYSCTLS.items()
+}
+
+
+def _mapped(user: User, uids: int, gids: int) -> User:
+    """The same user, or another one that is below the numbers of mapped ids."""
+    groups = tuple(dict.fromkeys(gid % gids for gid in user.additional_gids))
+    return attrs.evolve(user, uid=user.uid % uids, gid=user.gid % gids, additional_gids=groups)
+
+
+@st.composite
+def specs(draw: st.DrawFn, *, supported_only: bool = False) -> Spec:
+    """Configurations in which validation finds no problem; any field of Linux may be set, a few of them are.
+
+    With `supported_only` nothing is set either that this version does not support, so `validate.check` passes. Users
+    and groups are such as the user namespace has, paths are absolute but for what the specification lets be relative,
+    and what the kernel would refuse whatever the host is like is not drawn.
+    """
+    without = _refused() if supported_only else frozenset[str]()
+    namespaces = draw(_namespaces(without))
+    spec = draw(_tops(without))
+    assert spec.linux is not None
+    assert spec.process is not None
+    kinds = {one.type for one in namespaces}
+    new = {one.type for one in namespaces if not one.path}
+    # In the end what depends on namespaces: so one of them can shrink away without changing the rest.
+    linux: dict[str, Any] = {"namespaces": namespaces}
+    top: dict[str, Any] = {"process": spec.process}
+    if "linux.sysctl" not in without:
+        linux["sysctl"] = {
+            name: item for kind in sorted(kinds & _settings.keys()) for name, item in draw(_settings[kind]).items()
+        }
+    if "network" in kinds and "linux.net_devices" not in without:
+        linux["net_devices"] = draw(_some_devices)
+    if "time" in new and "linux.time_offsets" not in without:
+        linux["time_offsets"] = draw(_some_offsets)
+    if "uts" in kinds:
+        top |= {"hostname": draw(_names), "domainname": draw(_names)}
+    if "user" in new:
+        uids, gids = draw(mappings), draw(mappings)
+        linux |= {"uid_mappings": uids, "gid_mappings": gids}
+        user = _mapped(spec.process.user, uids[0].size, gids[0].size)
+        top["process"] = attrs.evolve(spec.process, user=user)
+    return attrs.evolve(spec, linux=attrs.evolve(spec.linux, **linux), **top)
