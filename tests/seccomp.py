@@ -12,9 +12,13 @@ import os
 import struct
 from typing import NamedTuple
 
+import attrs
+
+from libcontainer_py.plan.syscalls import table
+
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Iterator, Sequence
 
     from libcontainer_py.spec.linux import Seccomp, Syscall
 
@@ -161,17 +165,42 @@ class Libseccomp:
     def knows(self, name: str) -> bool:
         return self.library.seccomp_syscall_resolve_name(name.encode()) != -1
 
+    def whole(self, profile: Seccomp) -> list[Instruction]:
+        """The one program for all architectures of a profile on x86_64, as runc has it made, but for its stub."""
+        return self.build(profile, list(dict.fromkeys(["SCMP_ARCH_X86_64", *profile.architectures])))
+
     def filter(self, profile: Seccomp, machine: str = "x86_64") -> Reference:
-        """What runc would load on a machine."""
-        native = NATIVE[machine]
-        wanted = list(dict.fromkeys([native, *(word for word in profile.architectures if word in TOKENS)]))
+        """What runc would load on a machine, with one program for each architecture, of the names that are known there.
+
+        In one program for all, libseccomp 2.5.4 sometimes forgets to load the number after names that are not.
+        """
+        wanted = list(dict.fromkeys([NATIVE[machine], *(word for word in profile.architectures if word in TOKENS)]))
+        programs = {}
+        for word in wanted:
+            calls = [
+                attrs.evolve(call, names=tuple(name for name in call.names if self.has(word, name)))
+                for call in profile.syscalls
+            ]
+            known = attrs.evolve(profile, syscalls=tuple(call for call in calls if call.names))
+            programs[X86_64 if word == "SCMP_ARCH_X32" else TOKENS[word], word == "SCMP_ARCH_X32"] = self.build(
+                known, [word]
+            )
+        return Reference(programs, self.newest(profile, wanted), frozenset(self.others(profile)))
+
+    def has(self, word: str, name: str) -> bool:
+        """Whether an architecture has such a call, or i386 such a subcall."""
+        number = self.number(word, name)
+        return number >= 0 or (word == "SCMP_ARCH_X86" and -300 < number < -100)
+
+    def build(self, profile: Seccomp, wanted: list[str]) -> list[Instruction]:
         default = action_of(profile.default_action, profile.default_errno_ret)
         context = ctypes.c_void_p(self.library.seccomp_init(ctypes.c_uint32(default)))
+        assert context, "libseccomp takes errno values up to 4094"
         try:
             for word in wanted:
                 if word != "SCMP_ARCH_X86_64":  # there from the beginning: this machine's own
                     assert self.library.seccomp_arch_add(context, ctypes.c_uint32(TOKENS[word])) == 0
-            if native != "SCMP_ARCH_X86_64":
+            if "SCMP_ARCH_X86_64" not in wanted:
                 assert self.library.seccomp_arch_remove(context, ctypes.c_uint32(X86_64)) == 0
             if sum(len(call.names) for call in profile.syscalls) > 32:
                 assert self.library.seccomp_attr_set(context, 8, ctypes.c_uint32(2)) == 0
@@ -180,10 +209,9 @@ class Libseccomp:
             with open(os.memfd_create("bpf"), "w+b") as file:
                 assert self.library.seccomp_export_bpf(context, file.fileno()) == 0
                 file.seek(0)
-                program = decoded(file.read())
+                return decoded(file.read())
         finally:
             self.library.seccomp_release(context)
-        return Reference(program, self.newest(profile, wanted))
 
     def add(self, context: ctypes.c_void_p, call: Syscall, default: int) -> None:
         """runc's matchCall."""
@@ -206,28 +234,147 @@ class Libseccomp:
                 assert code == 0, (code, name)
 
     def newest(self, profile: Seccomp, wanted: Sequence[str]) -> dict[tuple[int, bool], int]:
-        """runc's findLastSyscalls: the architecture, whether it is x32, to the largest number that is named."""
+        """runc's findLastSyscalls: the architecture, whether it is x32, to the largest number that is named.
+
+        But numbers that are private to ARM, from 0xf0000 on, do not count: after them nothing were new.
+        """
         if profile.default_action in ("SCMP_ACT_ALLOW", "SCMP_ACT_LOG", "SCMP_ACT_TRACE"):
             return {}
         found = {}
         names = [name for call in profile.syscalls for name in call.names]
         for word in wanted:
             x32 = word == "SCMP_ARCH_X32"
-            largest = max([self.number(word, name) for name in names], default=0)
+            largest = max((n for name in names if (n := self.number(word, name)) & ~X32_BIT < 0xF0000), default=0)
             if largest > 0:
                 found[X86_64 if x32 else TOKENS[word], x32] = largest
         return found
+
+    def others(self, profile: Seccomp) -> Iterator[tuple[int, int]]:
+        """See Reference.named. libseccomp does not tell the direct number of what is a subcall too."""
+        for name in {name for call in profile.syscalls for name in call.names}:
+            if self.number("SCMP_ARCH_ARM", name) >= 0xF0000:
+                yield ARM, self.number("SCMP_ARCH_ARM", name)
+            if -300 < self.number("SCMP_ARCH_X86", name) < -100:
+                yield I386, table("i386").get(name, 0)
+        default = action_of(profile.default_action, profile.default_errno_ret)
+        for call in profile.syscalls:
+            if action_of(call.action, call.errno_ret) != default:
+                muxed = [-self.number("SCMP_ARCH_X86", name) // 100 for name in call.names]
+                yield from (
+                    (I386, table("i386")[word]) for kind, word in ((1, "socketcall"), (2, "ipc")) if kind in muxed
+                )
 
 
 class Reference(NamedTuple):
     """libseccomp's program, and runc's stub in front of it."""
 
-    program: list[Instruction]
+    programs: dict[tuple[int, bool], list[Instruction]]
     newest: dict[tuple[int, bool], int]
+    named: frozenset[tuple[int, int]]
+    """Numbers that are named although they are larger: private to ARM, or subcalls of i386, which libseccomp knows by others."""
 
     def verdict(self, event: Event) -> int:
         x32 = event.audit == X86_64 and bool(event.number & X32_BIT)
         largest = self.newest.get((event.audit, x32))
-        if largest is not None and event.number & 0xFFFFFFFF > largest:
+        if largest is not None and event.number > largest and (event.audit, event.number) not in self.named:
             return ENOSYS
-        return verdict(self.program, event)
+        program = self.programs.get((event.audit, x32))
+        if program is None and event.number == 0xFFFFFFFF:
+            program = self.programs.get((event.audit, False))
+        return KILL if program is None else verdict(program, event)
+
+
+# -- what a profile means, said once more and without any cleverness --------------------------------------------------
+
+SUBCALLS = {"socket": (102, 1), "connect": (102, 3), "send": (102, 9), "semop": (117, 1), "shmat": (117, 21)}
+"""i386: some subcalls of socketcall (102) and ipc (117)."""
+COMPARE = {
+    "NE": lambda given, value, _: given != value,
+    "LT": lambda given, value, _: given < value,
+    "LE": lambda given, value, _: given <= value,
+    "EQ": lambda given, value, _: given == value,
+    "GE": lambda given, value, _: given >= value,
+    "GT": lambda given, value, _: given > value,
+    "MASKED_EQ": lambda given, mask, value: given & mask == value & mask,
+}
+RANK = {"EQ": 0, "NE": 0, "MASKED_EQ": 0, "LE": 1, "LT": 1, "GE": 2, "GT": 2}
+WIDE = {"SCMP_ARCH_X86_64", "SCMP_ARCH_AARCH64", "SCMP_ARCH_RISCV64"}
+TABLES = {
+    "SCMP_ARCH_X86": "i386",
+    "SCMP_ARCH_X86_64": "x86_64",
+    "SCMP_ARCH_X32": "x32",
+    "SCMP_ARCH_AARCH64": "aarch64",
+    "SCMP_ARCH_ARM": "arm",
+    "SCMP_ARCH_RISCV64": "riscv64",
+}
+
+
+class Rule(NamedTuple):
+    """One action for one number, under comparisons: argument, operator, value, second value."""
+
+    action: int
+    comparisons: tuple[tuple[int, str, int, int], ...]
+
+    def holds(self, args: tuple[int, ...], mask: int) -> bool:
+        return all(
+            COMPARE[operator](args[index] & mask, value, second) for index, operator, value, second in self.comparisons
+        )
+
+    def place(self) -> list[tuple[int, int, int]]:
+        """The order of rules that could all hold."""
+        return [
+            (
+                -index,
+                RANK[operator],
+                value if RANK[operator] == 1 else -(value & second if operator == "MASKED_EQ" else value),
+            )
+            for index, operator, value, second in self.comparisons
+        ]
+
+
+def rules_for(profile: Seccomp, word: str, number: int) -> Iterator[Rule]:
+    """All rules for one number of an architecture."""
+    known = table(TABLES[word])
+    mask = 2**64 - 1 if word in WIDE else 2**32 - 1
+    for call in profile.syscalls:
+        args = [
+            (arg.index, arg.op.removeprefix("SCMP_CMP_"), arg.value & mask, arg.value_two & mask) for arg in call.args
+        ]
+        args.sort()
+        twice = len({arg.index for arg in call.args}) < len(call.args)
+        for name in call.names:
+            for group in [[arg] for arg in args] if twice else [args]:
+                left = tuple(arg for arg in group if arg[1] != "MASKED_EQ" or arg[2])
+                if known.get(name) == number:
+                    yield Rule(action_of(call.action, call.errno_ret), left)
+                if word == "SCMP_ARCH_X86" and SUBCALLS.get(name, (-1, 0))[0] == number:
+                    told = (0, "EQ", SUBCALLS[name][1], 0)
+                    yield Rule(action_of(call.action, call.errno_ret), (told, *(arg for arg in left if arg[0])))
+
+
+def meaning(profile: Seccomp, machine: str, event: Event) -> int:
+    """What a profile says of a call."""
+    native = NATIVE[machine]
+    default = action_of(profile.default_action, profile.default_errno_ret)
+    x32 = event.audit == X86_64 and event.number >= X32_BIT and "SCMP_ARCH_X32" in profile.architectures
+    word = "SCMP_ARCH_X32" if x32 else next((word for word in WIDE | {*TOKENS} if TOKENS[word] == event.audit), "")
+    if word not in (native, *profile.architectures):
+        return KILL
+    if word == "SCMP_ARCH_X86_64" and event.number >= X32_BIT:
+        return default if event.number == 2**32 - 1 else KILL
+    rules = [*rules_for(profile, word, event.number)]
+    telling = [rule for rule in rules if rule.action != default]
+    certain = [rule for rule in telling if not rule.comparisons]
+    if certain:
+        return certain[0].action
+    for rule in sorted(telling, key=Rule.place):
+        if rule.holds(event.args, 2**64 - 1 if word in WIDE else 2**32 - 1):
+            return rule.action
+    known = table(TABLES[word])
+    apart = set(SUBCALLS) if word == "SCMP_ARCH_X86" else {name for name in known if known[name] & ~X32_BIT >= 0xF0000}
+    named = {name: known[name] for call in profile.syscalls for name in call.names if name in known}
+    largest = max((number for name, number in named.items() if name not in apart), default=0)
+    permissive = profile.default_action in ("SCMP_ACT_ALLOW", "SCMP_ACT_LOG", "SCMP_ACT_TRACE")
+    if permissive or not 0 < largest < event.number or telling or event.number in named.values():
+        return default
+    return ENOSYS

@@ -169,6 +169,8 @@ class _Rules:
         self.default = words.action(profile.default_action, profile.default_errno_ret)
         self.beyond = self.default if profile.default_action in _LETS_HAPPEN else _ENOSYS
         self.largest = 0
+        self.apart: set[int] = set()
+        """Numbers that are named, but say nothing of what is new."""
         self.certain: dict[int, int] = {}
         """Number to action, whatever the arguments."""
         self.has_subcalls = architecture.audit == words.AUDIT_ARCH_I386
@@ -191,12 +193,14 @@ class _Rules:
                     self.put_subcalls(call.names, comparisons, action)
 
     def see(self, numbers: list[int], names: Sequence[str]) -> None:
-        """Note the largest number, without those that libseccomp knows by subcalls, and those private to ARM."""
+        """Note the largest number, but for those that libseccomp knows as subcalls, and those private to ARM."""
+        apart: list[int] = []
         if self.has_subcalls:
-            numbers = [self.numbers[name] for name in names if name in self.numbers and name not in _SUBCALLS]
+            apart = [self.numbers[name] for name in names if name in self.numbers and name in _SUBCALLS]
         elif self.architecture.audit == words.AUDIT_ARCH_ARM:
-            numbers = [number for number in numbers if number < _ARM_PRIVATE]
-        self.largest = max(self.largest, *numbers, 0)
+            apart = [number for number in numbers if number >= _ARM_PRIVATE]
+        self.apart.update(apart)
+        self.largest = max(self.largest, *(set(numbers).difference(apart) if apart else numbers), 0)
 
     def put_subcalls(self, names: Sequence[str], comparisons: Alternative, action: int) -> None:
         """A rule for those of the names that are subcalls."""
@@ -235,8 +239,8 @@ class _Rules:
         usual = self.default
         latest = starts[-1][1] if starts else None
         expected = _X32 if self.architecture.table == "x32" else 0
-        if self.largest:
-            chosen.setdefault(self.largest, usual)
+        for number in (self.largest, *self.apart) if self.largest else ():
+            chosen.setdefault(number, usual)
         for number in sorted(chosen):
             if number != expected and latest != usual:
                 starts.append((expected, usual))
@@ -246,7 +250,7 @@ class _Rules:
                 starts.append((number, decision))
                 latest = decision
             expected = number + 1
-            if number == self.largest:
+            if 0 < self.largest == number:
                 usual = self.beyond
         if latest != usual:
             starts.append((expected, usual))
