@@ -166,8 +166,9 @@ def _no_mount_namespace(document: dict[str, Any]) -> list[str]:
 
 
 def _joined_by_a_relative_path(document: dict[str, Any]) -> list[str]:
-    document["linux"]["namespaces"][0]["path"] = "ns/mnt"
-    return ["linux.namespaces[0].path"]
+    namespaces = _without(document, "pid")["namespaces"]
+    namespaces.append({"type": "pid", "path": "ns/pid"})
+    return [f"linux.namespaces[{len(namespaces) - 1}].path"]
 
 
 def _names_of_the_host(document: dict[str, Any]) -> list[str]:

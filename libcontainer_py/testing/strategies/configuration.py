@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from functools import cache
 from operator import attrgetter
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import attrs
 from hypothesis import strategies as st
@@ -41,6 +41,9 @@ from libcontainer_py.testing.strategies.words import (
     texts,
     tuples,
 )
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
 
 _ONE_ID = IDMapping(container_id=0, host_id=0, size=1)
 
@@ -182,13 +185,11 @@ def _tops(without: frozenset[str]) -> st.SearchStrategy[Spec]:
     return some(Spec, required, optional)
 
 
-_names = st.none() | names
-_some_devices = _net_devices()
-_some_offsets = _offsets()
-_settings = {
-    kind: st.dictionaries(st.sampled_from(files), st.sampled_from(["1", "0", "128"]), max_size=2)
-    for kind, files in _SYSCTLS.items()
-}
+_sysctls = st.dictionaries(
+    st.sampled_from([name for files in _SYSCTLS.values() for name in files]),
+    st.sampled_from(["1", "0", "128"]),
+    max_size=2,
+)
 
 
 def _mapped(user: User, uids: int, gids: int) -> User:
@@ -197,8 +198,33 @@ def _mapped(user: User, uids: int, gids: int) -> User:
     return attrs.evolve(user, uid=user.uid % uids, gid=user.gid % gids, additional_gids=groups)
 
 
-@st.composite
-def specs(draw: st.DrawFn, *, supported_only: bool = False) -> Spec:
+def _fitting(spec: Spec, namespaces: tuple[Namespace, ...], given: Mapping[str, Any]) -> Spec:
+    """The configuration with these namespaces, and of what is `given` that which they allow."""
+    assert spec.linux is not None
+    assert spec.process is not None
+    kinds = {one.type for one in namespaces}
+    new = {one.type for one in namespaces if not one.path}
+    files = {name for kind, listed in _SYSCTLS.items() if kind in kinds for name in listed}
+    linux: dict[str, Any] = {"namespaces": namespaces}
+    top: dict[str, Any] = {"process": spec.process}
+    if "sysctl" in given:
+        linux["sysctl"] = {name: value for name, value in given["sysctl"].items() if name in files}
+    if "network" in kinds and "net_devices" in given:
+        linux["net_devices"] = given["net_devices"]
+    if "time" in new and "time_offsets" in given:
+        linux["time_offsets"] = given["time_offsets"]
+    if "uts" in kinds:
+        top |= {"hostname": given["hostname"], "domainname": given["domainname"]}
+    if "user" in new:
+        uids, gids = given["uid_mappings"], given["gid_mappings"]
+        linux |= {"uid_mappings": uids, "gid_mappings": gids}
+        user = _mapped(spec.process.user, uids[0].size, gids[0].size)
+        top["process"] = attrs.evolve(spec.process, user=user)
+    return attrs.evolve(spec, linux=attrs.evolve(spec.linux, **linux), **top)
+
+
+@cache
+def specs(*, supported_only: bool = False) -> st.SearchStrategy[Spec]:
     """Configurations in which validation finds no problem; any field of Linux may be set, a few of them are.
 
     With `supported_only` nothing is set either that this version does not support, so `validate.check` passes. Users
@@ -206,28 +232,16 @@ def specs(draw: st.DrawFn, *, supported_only: bool = False) -> Spec:
     and what the kernel would refuse whatever the host is like is not drawn.
     """
     without = _refused() if supported_only else frozenset[str]()
-    namespaces = draw(_namespaces(without))
-    spec = draw(_tops(without))
-    assert spec.linux is not None
-    assert spec.process is not None
-    kinds = {one.type for one in namespaces}
-    new = {one.type for one in namespaces if not one.path}
-    # In the end what depends on namespaces: so one of them can shrink away without changing the rest.
-    linux: dict[str, Any] = {"namespaces": namespaces}
-    top: dict[str, Any] = {"process": spec.process}
-    if "linux.sysctl" not in without:
-        linux["sysctl"] = {
-            name: item for kind in sorted(kinds & _settings.keys()) for name, item in draw(_settings[kind]).items()
-        }
-    if "network" in kinds and "linux.net_devices" not in without:
-        linux["net_devices"] = draw(_some_devices)
-    if "time" in new and "linux.time_offsets" not in without:
-        linux["time_offsets"] = draw(_some_offsets)
-    if "uts" in kinds:
-        top |= {"hostname": draw(_names), "domainname": draw(_names)}
-    if "user" in new:
-        uids, gids = draw(mappings), draw(mappings)
-        linux |= {"uid_mappings": uids, "gid_mappings": gids}
-        user = _mapped(spec.process.user, uids[0].size, gids[0].size)
-        top["process"] = attrs.evolve(spec.process, user=user)
-    return attrs.evolve(spec, linux=attrs.evolve(spec.linux, **linux), **top)
+    dependent: dict[str, st.SearchStrategy[Any]] = {
+        "sysctl": _sysctls,
+        "net_devices": _net_devices(),
+        "time_offsets": _offsets(),
+        "hostname": st.none() | names,
+        "domainname": st.none() | names,
+        "uid_mappings": mappings,
+        "gid_mappings": mappings,
+    }
+    # All of these are always drawn, and used where a namespace allows: what is drawn next to a namespace, and only if
+    # it is there, keeps Hypothesis from shrinking it away.
+    given = {name: values for name, values in dependent.items() if f"linux.{name}" not in without}
+    return st.builds(_fitting, _tops(without), _namespaces(without), st.fixed_dictionaries(given))
