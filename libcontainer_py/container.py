@@ -184,7 +184,9 @@ class Container:
     def delete(self, *, force: bool = False) -> None:
         """Remove it and all that was made for it: stopped or created ones, with `force` any.
 
-        With `force` it is no error that it is gone. Another container that got its id meanwhile is left alone. Raises IllegalOperation, ContainerNotFound, CgroupError.
+        With `force` it is no error that it is gone. Another container that got its id meanwhile is left alone.
+
+        Raises IllegalOperation, ContainerNotFound, CgroupError.
         """
         self._backend.destroy(self.id, force=force, init=self._record.init)
 

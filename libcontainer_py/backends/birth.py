@@ -10,7 +10,7 @@ import sys
 import time
 
 from libcontainer_py.backends import launcher
-from libcontainer_py.errors import CreateError, HookError, ProgramNotFound
+from libcontainer_py.errors import ConfigError, CreateError, HookError, Problem, ProgramNotFound
 from libcontainer_py.init import messages
 from libcontainer_py.record import Init, Record
 from libcontainer_py.state import runc, runc_config
@@ -43,7 +43,9 @@ class LinuxBirth:
         opened: list[int] = []
         try:
             plan = preparation.plan
-            launch = launcher.Launch(python, plan.flags, plan.maps, plan.wire(), self._descriptors(opened))
+            descriptors = self._descriptors(opened)
+            stage = self._stage(opened, descriptors)
+            launch = launcher.Launch(python, plan.flags, plan.maps, stage, plan.wire(), descriptors)
         finally:
             _close(opened)
         self._control: _socket.socket | None = launch.control
@@ -53,6 +55,23 @@ class LinuxBirth:
         except BaseException:
             launch.discard()
             raise
+
+    def _stage(self, opened: list[int], descriptors: dict[str, int]) -> launcher.Stage | None:
+        """The namespaces to enter first, opened, and the offsets of a new time namespace."""
+        plan = self._preparation.plan
+        if not plan.joins and plan.offsets is None:
+            return None
+        joins: list[tuple[str, int]] = []
+        for word, path, flag in plan.joins:
+            try:
+                descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
+            except OSError as error:
+                reason = f"{path}: {(error.strerror or '').lower()}"
+                raise ConfigError([Problem("linux.namespaces", reason, path)]) from error
+            opened.append(descriptor)
+            descriptors[f"{word} namespace"] = descriptor
+            joins.append((f"{word} namespace", flag))
+        return tuple(joins), plan.offsets
 
     def _fill_cgroup(self) -> None:
         """Set the device rules, and give init what it enters its v1 cgroups by: it waits for that before all else."""
@@ -67,7 +86,7 @@ class LinuxBirth:
             packed = b"".join(number.to_bytes(4, sys.byteorder) for number in tasks)
             if self._control is not None:
                 self._control.sendmsg([messages.CGROUPS], [(_socket.SOL_SOCKET, _socket.SCM_RIGHTS, packed)])
-        except BrokenPipeError:
+        except (BrokenPipeError, ConnectionResetError):
             pass  # init could not be made: the answer says why
         finally:
             _close(tasks)
@@ -117,12 +136,27 @@ class LinuxBirth:
 
     def let_go(self) -> None:
         """state.json is saved: init may go to the fifo."""
-        self._send(messages.SAVED)
+        self._send(messages.SAVED + self._listener_state())
         if self._preparation.request.reaper:
             self._child.control = self._control
         elif self._control is not None:
             self._control.close()
         self._control = None
+
+    def _listener_state(self) -> bytes:
+        """What a seccomp listener is told. Source: config-linux.md, Container Process State."""
+        linux = self._preparation.spec.linux
+        if linux is None or linux.seccomp is None or not linux.seccomp.listener_path:
+            return b""
+        document: dict[str, object] = {
+            "ociVersion": self._preparation.spec.oci_version,
+            "fds": ["seccompFd"],
+            "pid": self.init.pid,
+            "state": json.loads(self._preparation.state("created", self.init.pid)),
+        }
+        if linux.seccomp.listener_metadata:
+            document["metadata"] = linux.seccomp.listener_metadata
+        return json.dumps(document).encode()
 
     def abandon(self) -> None:
         """Close our end; init ends by itself then, if nobody kills it before."""
@@ -159,7 +193,7 @@ class LinuxBirth:
     def _expect(self, word: bytes) -> None:
         if self._control is None:
             raise AssertionError("nothing is heard after let_go")
-        data = self._control.recv(messages.LARGEST)
+        data, _ = launcher.receive(self._control)
         if word and data == word:
             return
         if data.startswith(messages.FAILED) and len(data) > 3:

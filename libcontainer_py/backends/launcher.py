@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
     from typing import TypeAlias
 
+    Stage: TypeAlias = tuple[tuple[tuple[str, int], ...], str | None]
     Steps: TypeAlias = tuple[tuple[str, tuple[object, ...]], ...]
     View: TypeAlias = tuple[object, ...]
 
@@ -167,6 +168,7 @@ class Launch:
         python: str | None,
         flags: int,
         maps: tuple[str, str, bool] | None,
+        stage: Stage | None,
         steps: Steps,
         descriptors: Mapping[str, int],
     ) -> None:
@@ -177,11 +179,12 @@ class Launch:
         interpreter = python or _interpreter()
         ours, theirs = _socketpair()
         self.control: _socket.socket = ours
+        request = (flags, maps, stage, steps)
         try:
             try:
-                self._ask(_server(interpreter), flags, maps, steps, {**descriptors, "control": theirs.fileno()})
+                self._ask(_server(interpreter), *request, {**descriptors, "control": theirs.fileno()})
             except _ServerGone:
-                self._ask(_server(interpreter), flags, maps, steps, {**descriptors, "control": theirs.fileno()})
+                self._ask(_server(interpreter), *request, {**descriptors, "control": theirs.fileno()})
         except BaseException as error:
             self.control.close()
             if isinstance(error, _ServerGone):
@@ -195,12 +198,13 @@ class Launch:
         server: _Server,
         flags: int,
         maps: tuple[str, str, bool] | None,
+        stage: Stage | None,
         steps: Steps,
         descriptors: Mapping[str, int],
     ) -> None:
         ours = limits_of_host()
         plan = steps if ours == server.limits else (("limits_of_host", (ours,)), *steps)
-        data = marshal.dumps((flags, tuple(descriptors), maps, plan))  # type: ignore[arg-type]  # plain data by contract
+        data = marshal.dumps((flags, tuple(descriptors), maps, stage, plan))  # type: ignore[arg-type]  # plain data by contract
         try:
             server.request(data, list(descriptors.values()))
         except OSError as error:
@@ -211,12 +215,21 @@ class Launch:
 
     def born(self) -> Child:
         """Wait for the server's answer. Raises LauncherError, UnsupportedPlatform, CreateError: the kernel's answer."""
-        answer, rights, _, _ = self.control.recvmsg(messages.LARGEST, _socket.CMSG_SPACE(4), _socket.MSG_CMSG_CLOEXEC)
+        answer, pidfd = self._hear()
+        if answer != messages.STAGED:
+            return _made(answer, pidfd)
+        try:
+            return _made(*self._hear())
+        finally:
+            _reap(pidfd)  # it has nothing more to do
+
+    def _hear(self) -> tuple[bytes, int]:
+        answer, rights = receive(self.control)
         if not answer:
             raise LauncherError(
                 "the fork server died while it made a container", hint="try again: the next one has another"
             )
-        return _made(answer, int.from_bytes(rights[0][2][:4], sys.byteorder) if rights else -1)
+        return answer, int.from_bytes(rights[0][2][:4], sys.byteorder) if rights else -1
 
     def discard(self) -> None:
         """Kill and reap what was asked for, whatever became of it, and close the control socket."""
@@ -235,6 +248,28 @@ class _ServerGone(Exception):
     """The fork server does not listen any more."""
 
 
+def receive(control: _socket.socket) -> tuple[bytes, list[tuple[int, int, bytes]]]:
+    """A message from a control socket, with its descriptors; b"" at its end.
+
+    Where the other side ended with words of ours unread, ECONNRESET comes before what it had said.
+    """
+    for _ in range(2):
+        try:
+            data, rights, _, _ = control.recvmsg(messages.LARGEST, _socket.CMSG_SPACE(4), _socket.MSG_CMSG_CLOEXEC)
+        except ConnectionResetError:
+            continue
+        return data, rights
+    return b"", []
+
+
+def _reap(pidfd: int) -> None:
+    try:
+        os.waitid(os.P_PIDFD, pidfd, os.WEXITED)
+    except ChildProcessError:
+        pass  # the host reaps everything, or ignores SIGCHLD
+    os.close(pidfd)
+
+
 def _made(answer: bytes, pidfd: int) -> Child:
     if answer.startswith(messages.MADE):
         pid = int.from_bytes(answer[1:5], "little")
@@ -243,8 +278,7 @@ def _made(answer: bytes, pidfd: int) -> Child:
             _children[pid, child.start] = child
         return child
     if pidfd >= 0:  # it was made, but its ids could not be mapped
-        os.waitid(os.P_PIDFD, pidfd, os.WEXITED)
-        os.close(pidfd)
+        _reap(pidfd)
     step, errno, text = messages.unpack_report(answer[1:]) or ("clone3", 0, "an answer that makes no sense")
     hint = ""
     if errno == 38:

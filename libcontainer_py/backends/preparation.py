@@ -161,6 +161,7 @@ def facts() -> HostFacts:
         last_capability=last,
         bounding=permitted,
         can_mknod=os.geteuid() == 0 and not in_user_namespace(),
+        machine=os.uname().machine,
         cgroups_v2=found.mode is hierarchies.Mode.V2,
         hierarchies=tuple((os.path.basename(point), tuple(names)) for point, names in sorted(by_point.items())),
     )

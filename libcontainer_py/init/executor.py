@@ -13,7 +13,8 @@ import sys
 
 from libcontainer_py.init import hook, identity, messages, reaper, signals
 from libcontainer_py.init.filesystem import Filesystem
-from libcontainer_py.kernel import libc, network
+from libcontainer_py.init.filtering import SeccompFilter
+from libcontainer_py.kernel import libc, network, scheduling
 from libcontainer_py.kernel.constants import KEYCTL_JOIN_SESSION_KEYRING, PR_SET_DUMPABLE
 
 _MOST_HIERARCHIES = 64
@@ -32,6 +33,8 @@ class Executor:
         self.fifo: int = -1
         self.state: bytes = b""
         self.limits: tuple[tuple[int, int, int], ...] = ()
+        self.sets: tuple[int, int, int, int, int] | None = None
+        self.filter: SeccompFilter | None = None
 
     def run(self, steps: "tuple[tuple[str, tuple[object, ...]], ...]") -> None:
         """Carry out the steps. Never returns."""
@@ -124,9 +127,21 @@ class Executor:
         libc.setdomainname(name)
 
     def do_oom_score_adj(self, value: int) -> None:
-        descriptor = os.open("self/oom_score_adj", os.O_WRONLY | os.O_CLOEXEC, dir_fd=self.filesystem.procfs)
+        self._write("self/oom_score_adj", str(value))
+
+    def do_sysctl(self, pairs: "tuple[tuple[str, str], ...]") -> None:
+        """Of our namespaces, through the host's procfs: /proc/sys shows each process its own."""
+        for path, value in pairs:
+            self._write(f"sys/{path}", value)
+
+    def _write(self, path: str, text: str) -> None:
+        """Write a file of the host's procfs."""
+        descriptor = os.open(path, os.O_WRONLY | os.O_CLOEXEC | os.O_NOFOLLOW, dir_fd=self.filesystem.procfs)
         try:
-            os.write(descriptor, str(value).encode())
+            os.write(descriptor, text.encode())
+        except OSError as error:
+            error.filename = f"/proc/{path}"
+            raise
         finally:
             os.close(descriptor)
 
@@ -209,6 +224,20 @@ class Executor:
     def do_umask(self, mask: int) -> None:
         os.umask(mask)
 
+    def do_personality(self, persona: int) -> None:
+        libc.personality(persona)
+
+    def do_memory_policy(self, mode: int, nodes: "tuple[int, ...]") -> None:
+        scheduling.set_mempolicy(mode, nodes)
+
+    def do_io_priority(self, io_class: int, priority: int) -> None:
+        scheduling.ioprio_set(io_class, priority)
+
+    def do_scheduler(
+        self, policy: int, flags: int, nice: int, priority: int, runtime: int, deadline: int, period: int
+    ) -> None:
+        scheduling.sched_setattr(policy, flags, nice, priority, runtime, deadline, period)
+
     def do_limits(self, limits: "tuple[tuple[int, int, int], ...]") -> None:
         identity.raise_limits(limits)
         self.limits = limits
@@ -220,11 +249,22 @@ class Executor:
         sets: "tuple[int, int, int, int, int] | None",
         last: int,
         no_new_privileges: bool,
+        kept: int,
     ) -> None:
-        identity.take(ids, groups, sets, last, no_new_privileges)
+        self.sets = sets
+        identity.take(ids, groups, sets, last, no_new_privileges, kept)
 
     def do_cwd(self, path: str) -> None:
         identity.change_directory(path)
+
+    def do_seccomp_listener(self, path: str) -> None:
+        self.filter = SeccompFilter(path)
+
+    def do_seccomp(self, program: bytes, flags: int, keeps_admin: bool) -> None:
+        """Remember the filter: it is loaded by who executes the program, as the last thing before."""
+        if self.filter is None:
+            self.filter = SeccompFilter("")
+        self.filter.program, self.filter.flags, self.filter.keeps_admin = program, flags, keeps_admin
 
     def do_home(self, uid: int) -> None:
         """HOME of a program that was given none: that of the container's /etc/passwd, as runc does."""
@@ -242,8 +282,11 @@ class Executor:
         # with the pid that startContainer hooks see: in the container's pid namespace
         self.state = state.replace(b"{", b'{"pid": %d, ' % os.getpid(), 1)
         self.control.send(messages.READY)
-        if self._receive() != messages.SAVED:
+        saved = self._receive()
+        if not saved.startswith(messages.SAVED):
             os._exit(1)
+        if self.filter is not None:
+            self.filter.state = saved[len(messages.SAVED) :]
         libc.prctl(PR_SET_DUMPABLE, 0)
         path = f"self/fd/{self.descriptors['fifo']}"
         fifo = os.open(path, os.O_WRONLY | os.O_CLOEXEC, dir_fd=self.filesystem.procfs)
@@ -267,6 +310,8 @@ class Executor:
     def do_execute(self, arguments: "tuple[str, ...]", environment: "tuple[str, ...]") -> None:
         identity.lower_limits(self.limits)
         signals.reset()
+        if self.filter is not None:
+            self.filter.load(self.sets)
         variables = _variables(environment)
         if self.home:
             variables.setdefault("HOME", self.home)

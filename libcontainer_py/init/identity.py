@@ -46,8 +46,9 @@ def take(
     sets: "tuple[int, int, int, int, int] | None",
     last: int,
     no_new_privileges: bool,
+    kept: int,
 ) -> None:
-    """Become (uid, gid) with `groups` (None: leave them), and exactly the capability sets.
+    """Become (uid, gid) with `groups` (None: leave them), and exactly the capability sets, with `kept` for the time.
 
     `sets` are masks: bounding, effective, permitted, inheritable, ambient; None leaves what the kernel gives.
     """
@@ -61,7 +62,7 @@ def take(
     os.setresuid(uid, uid, uid)
     if sets is not None:
         libc.prctl(PR_SET_KEEPCAPS, 0)
-        capability.capset(sets[1], sets[2], sets[3])
+        capability.capset(sets[1] | kept, sets[2] | kept, sets[3])
         capability.set_ambient(sets[4], last)
     if no_new_privileges:
         libc.prctl(PR_SET_NO_NEW_PRIVS, 1)

@@ -1,8 +1,9 @@
 """The fork server's loop: a request comes in, an init goes out.
 
-A request is one message: marshal of (flags, names of the descriptors that came along, maps, steps), where maps is None
-or (uid_map, gid_map, whether setgroups is to be denied first). The answer, the pid with a pidfd or a report, goes to
-the host over init's control socket. The init is made with CLONE_PARENT: it is the host's child, not ours.
+A request is one message: marshal of (flags, names of the descriptors that came along, maps, stage, steps). `maps` is
+None or (uid_map, gid_map, whether setgroups is to be denied first); `stage` None or what `joining.enter` takes. The
+answer, the pid with a pidfd or a report, goes to the host over init's control socket. The init is made with
+CLONE_PARENT: it is the host's child, not ours.
 """
 
 import _socket
@@ -11,7 +12,7 @@ import os
 import select
 import sys
 
-from libcontainer_py.init import executor, messages
+from libcontainer_py.init import executor, joining, messages
 from libcontainer_py.kernel import libc, namespace
 from libcontainer_py.kernel.constants import CLONE_NEWUSER, CLONE_PARENT, PR_SET_DUMPABLE
 
@@ -46,11 +47,17 @@ def _receive(channel: "_socket.socket") -> "tuple[bytes, list[int]]":
 
 
 def _answer(data: bytes, received: "list[int]") -> None:
-    flags, names, maps, steps = marshal.loads(data)  # noqa: S302  (from the host, over a socket that nobody else has)
+    flags, names, maps, stage, steps = marshal.loads(data)  # noqa: S302  (the host's, over a socket of the two alone)
     descriptors = dict(zip(names, received, strict=True))
     control = _socket.socket(fileno=os.dup(descriptors["control"]))
+    if stage is not None and not _stage(control, descriptors.pop("cgroup", None)):
+        control.close()
+        _close(received)
+        return
     pidfd = mapped = -1
     try:
+        if stage is not None:
+            joining.enter(stage, descriptors)
         pid, pidfd, mapped = _make(flags, descriptors, steps)
         if maps is not None:
             _map_ids(pid, maps)
@@ -58,15 +65,54 @@ def _answer(data: bytes, received: "list[int]") -> None:
     except OSError as error:
         subject = f"{error.filename}: " if error.filename else ""
         answer = messages.REFUSED + messages.pack_report("clone3", error.errno or 0, subject + (error.strerror or ""))
-    rights = [(_socket.SOL_SOCKET, _socket.SCM_RIGHTS, pidfd.to_bytes(4, sys.byteorder))] if pidfd >= 0 else []
     try:
-        control.sendmsg([answer], rights)
+        _send(control, answer, pidfd)
         if answer.startswith(messages.MADE):
             os.write(mapped, b"1")  # after our answer, so that it is the first thing that the host hears
     except OSError:
         pass  # the host gave up: the child reads the end of the pipe, and ends
+    if stage is not None:
+        os._exit(0)
     control.close()
-    for descriptor in (*received, mapped, pidfd):
+    _close([*received, mapped, pidfd])
+
+
+def _stage(control: "_socket.socket", cgroup: "int | None") -> bool:
+    """Make a process that joins namespaces and then makes the init: True in it, False in the server.
+
+    It is a child of the host too, which reaps it. It goes on once the host was told of it.
+    """
+    wait, told = os.pipe()
+    try:
+        _, pidfd = namespace.clone3(CLONE_PARENT, cgroup)  # another user's namespace may not enter it
+    except OSError as error:
+        os.close(wait)
+        os.close(told)
+        control.send(messages.REFUSED + messages.pack_report("clone3", error.errno or 0, error.strerror or ""))
+        return False
+    if pidfd < 0:
+        os.close(told)
+        if os.read(wait, 1) != b"1":
+            os._exit(1)
+        os.close(wait)
+        return True
+    os.close(wait)
+    try:
+        _send(control, messages.STAGED, pidfd)
+        os.write(told, b"1")
+    except OSError:
+        pass  # the host gave up
+    _close([told, pidfd])
+    return False
+
+
+def _send(control: "_socket.socket", answer: bytes, pidfd: int) -> None:
+    rights = [(_socket.SOL_SOCKET, _socket.SCM_RIGHTS, pidfd.to_bytes(4, sys.byteorder))] if pidfd >= 0 else []
+    control.sendmsg([answer], rights)
+
+
+def _close(descriptors: "list[int]") -> None:
+    for descriptor in descriptors:
         if descriptor >= 0:
             os.close(descriptor)
 

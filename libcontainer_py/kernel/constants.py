@@ -149,7 +149,60 @@ RLIMITS = {
     "RLIMIT_RTTIME": 15,
 }
 
-_GENERIC = {"rt_sigaction": 134, "keyctl": 219, "pivot_root": 41, "renameat2": 276, "bpf": 280}
+# sched.h: policies and flags of sched_setattr
+SCHED_POLICIES = {
+    "SCHED_OTHER": 0,
+    "SCHED_FIFO": 1,
+    "SCHED_RR": 2,
+    "SCHED_BATCH": 3,
+    "SCHED_ISO": 4,
+    "SCHED_IDLE": 5,
+    "SCHED_DEADLINE": 6,
+}
+SCHED_FLAGS = {
+    "SCHED_FLAG_RESET_ON_FORK": 0x01,
+    "SCHED_FLAG_RECLAIM": 0x02,
+    "SCHED_FLAG_DL_OVERRUN": 0x04,
+    "SCHED_FLAG_KEEP_POLICY": 0x08,
+    "SCHED_FLAG_KEEP_PARAMS": 0x10,
+    "SCHED_FLAG_UTIL_CLAMP_MIN": 0x20,
+    "SCHED_FLAG_UTIL_CLAMP_MAX": 0x40,
+}
+
+# ioprio.h
+IOPRIO_CLASSES = {"IOPRIO_CLASS_RT": 1, "IOPRIO_CLASS_BE": 2, "IOPRIO_CLASS_IDLE": 3}
+IOPRIO_CLASS_SHIFT = 13
+IOPRIO_WHO_PROCESS = 1
+
+# mempolicy.h
+MEMORY_POLICIES = {
+    "MPOL_DEFAULT": 0,
+    "MPOL_PREFERRED": 1,
+    "MPOL_BIND": 2,
+    "MPOL_INTERLEAVE": 3,
+    "MPOL_LOCAL": 4,
+    "MPOL_PREFERRED_MANY": 5,
+    "MPOL_WEIGHTED_INTERLEAVE": 6,
+}
+MEMORY_POLICY_FLAGS = {
+    "MPOL_F_STATIC_NODES": 1 << 15,
+    "MPOL_F_RELATIVE_NODES": 1 << 14,
+    "MPOL_F_NUMA_BALANCING": 1 << 13,
+}
+
+# personality.h
+PERSONALITIES = {"LINUX": 0, "LINUX32": 8}
+
+_GENERIC = {
+    "sched_setattr": 274,
+    "ioprio_set": 30,
+    "set_mempolicy": 237,
+    "rt_sigaction": 134,
+    "keyctl": 219,
+    "pivot_root": 41,
+    "renameat2": 276,
+    "bpf": 280,
+}
 _SINCE_UNIFIED = {
     "open_tree": 428,
     "move_mount": 429,
@@ -160,6 +213,9 @@ _SINCE_UNIFIED = {
 }
 SYSCALLS = {
     "x86_64": {
+        "sched_setattr": 314,
+        "ioprio_set": 251,
+        "set_mempolicy": 238,
         "rt_sigaction": 13,
         "keyctl": 250,
         "pivot_root": 155,
@@ -172,6 +228,9 @@ SYSCALLS = {
     "riscv64": {**_GENERIC, **_SINCE_UNIFIED},
     "loongarch64": {**_GENERIC, **_SINCE_UNIFIED},
     "armv7l": {
+        "sched_setattr": 380,
+        "ioprio_set": 314,
+        "set_mempolicy": 321,
         "rt_sigaction": 174,
         "keyctl": 311,
         "pivot_root": 218,
@@ -181,6 +240,9 @@ SYSCALLS = {
         **_SINCE_UNIFIED,
     },
     "i686": {
+        "sched_setattr": 351,
+        "ioprio_set": 289,
+        "set_mempolicy": 276,
         "rt_sigaction": 174,
         "keyctl": 288,
         "pivot_root": 217,
@@ -190,6 +252,9 @@ SYSCALLS = {
         **_SINCE_UNIFIED,
     },
     "ppc64le": {
+        "sched_setattr": 355,
+        "ioprio_set": 273,
+        "set_mempolicy": 261,
         "rt_sigaction": 173,
         "keyctl": 271,
         "pivot_root": 203,
@@ -199,6 +264,9 @@ SYSCALLS = {
         **_SINCE_UNIFIED,
     },
     "s390x": {
+        "sched_setattr": 345,
+        "ioprio_set": 282,
+        "set_mempolicy": 270,
         "rt_sigaction": 174,
         "keyctl": 280,
         "pivot_root": 217,

@@ -115,6 +115,12 @@ def set_name(name: bytes) -> None:
         _raise()
 
 
+def personality(persona: int) -> None:
+    """personality(2)."""
+    if _libc().personality(ctypes.c_ulong(persona)) == -1:
+        _raise()
+
+
 def setdomainname(name: str) -> None:
     """setdomainname(2)."""
     encoded = os.fsencode(name)

@@ -12,17 +12,18 @@ import posixpath
 
 from libcontainer_py.errors import ConfigError
 from libcontainer_py.kernel import constants as c
-from libcontainer_py.plan import mounts, process
+from libcontainer_py.plan import mounts, process, scheduling, sysctl
 from libcontainer_py.plan.steps import Plan, Step
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
 
+    from libcontainer_py.plan.seccomp import Filter
     from libcontainer_py.plan.steps import HostFacts
     from libcontainer_py.spec import Spec
     from libcontainer_py.spec.config import Hook
-    from libcontainer_py.spec.linux import IDMapping, Linux
+    from libcontainer_py.spec.linux import IDMapping, Linux, Seccomp
 
 
 def build(
@@ -46,20 +47,37 @@ def build(
         raise ConfigError(wrong)
     if spec.process is None or spec.linux is None:
         raise AssertionError("validation lets no such Spec through")
-    kinds = {namespace.type for namespace in spec.linux.namespaces}
-    user_namespace = "user" in kinds
+    made = {namespace.type for namespace in spec.linux.namespaces if not namespace.path}
+    joins = tuple((one.type, one.path, c.NAMESPACES[one.type][1]) for one in spec.linux.namespaces if one.path)
+    user_namespace = any(one.type == "user" for one in spec.linux.namespaces)
     warnings: list[str] = []
     flags = 0
-    for kind in kinds - {"cgroup"}:
+    for kind in made - {"cgroup", "time"}:
         flags |= c.NAMESPACES[kind][1]
-    deny = user_namespace and facts.uid != 0
+    deny = "user" in made and facts.uid != 0
+    profile = spec.linux.seccomp
+    one = _filter(profile, facts.machine) if profile is not None else None
     steps = [
-        *_begin(container_id, kinds, spec, attach=attach),
+        *_begin(container_id, made, spec, attach=attach),
+        *(process.seccomp_listener(spec, one) if one is not None else ()),
         *_filesystem(spec, bundle, rootfs, facts, cgroup_paths),
-        *_program(spec, facts, state, warnings, user_namespace=user_namespace, groups=not deny, reaper=reaper),
+        *_program(spec, facts, one, state, warnings, user_namespace=user_namespace, groups=not deny, reaper=reaper),
     ]
-    maps = (_map(spec.linux.uid_mappings), _map(spec.linux.gid_mappings), deny) if user_namespace else None
-    return Plan(flags, maps, _owner(spec.linux, user_namespace=user_namespace), tuple(steps), tuple(warnings))
+    maps = (_map(spec.linux.uid_mappings), _map(spec.linux.gid_mappings), deny) if "user" in made else None
+    offsets = _offsets(spec.linux) if "time" in made else None
+    owner = _owner(spec.linux, user_namespace="user" in made)
+    return Plan(flags, maps, joins, offsets, owner, tuple(steps), tuple(warnings))
+
+
+def _filter(profile: Seccomp, machine: str) -> Filter:
+    from libcontainer_py.plan.seccomp import compile_filter  # noqa: PLC0415  (tables of system calls, for who has one)
+
+    return compile_filter(profile, machine)
+
+
+def _offsets(linux: Linux) -> str:
+    """A line a clock. Source: time_namespaces(7), /proc/PID/timens_offsets."""
+    return "".join(f"{clock} {one.secs} {one.nanosecs}\n" for clock, one in linux.time_offsets.items())
 
 
 def _begin(container_id: str, kinds: set[str], spec: Spec, *, attach: bool) -> Iterator[Step]:
@@ -100,6 +118,7 @@ def _filesystem(
         yield Step("await_hooks", (), "hooks.prestart, hooks.createRuntime")
         if hooks.create_container:
             yield Step("create_hooks", (_hooks(hooks.create_container),), "hooks.createContainer")
+    yield from sysctl.steps(spec)
     yield from mounts.hidden(linux.masked_paths, linux.readonly_paths)
     yield from mounts.readonly_mounts(spec)
     if spec.root.readonly:
@@ -110,6 +129,7 @@ def _filesystem(
 def _program(
     spec: Spec,
     facts: HostFacts,
+    one: Filter | None,
     state: bytes,
     warnings: list[str],
     *,
@@ -121,9 +141,11 @@ def _program(
     if program is None:
         raise AssertionError("validation lets no such Spec through")
     yield from process.limits(program)
+    yield from scheduling.steps(spec)
     umask = process.DEFAULT_UMASK if program.user.umask is None else program.user.umask
     yield Step("umask", (umask,), "process.user.umask")
-    yield process.identity(program, facts, user_namespace=user_namespace, groups=groups, warnings=warnings)
+    kept = 1 << c.CAPABILITIES.index("CAP_SYS_ADMIN") if process.keeps_admin(spec) else 0
+    yield process.identity(program, facts, kept, user_namespace=user_namespace, groups=groups, warnings=warnings)
     yield Step("cwd", (posixpath.normpath("/" + program.cwd.lstrip("/")),), "process.cwd")
     if not any(entry.startswith("HOME=") for entry in program.env):
         yield Step("home", (program.user.uid,), "process.env")
@@ -131,6 +153,8 @@ def _program(
     yield Step("await_start", (state,), "start, through exec.fifo")
     if spec.hooks is not None and spec.hooks.start_container:
         yield Step("start_hooks", (_hooks(spec.hooks.start_container),), "hooks.startContainer")
+    if one is not None:
+        yield process.seccomp(spec, one)
     yield Step("reap" if reaper else "execute", (tuple(program.args), tuple(program.env)), "process.args, process.env")
 
 

@@ -9,7 +9,9 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
 
+    from libcontainer_py.plan.seccomp import Filter
     from libcontainer_py.plan.steps import HostFacts
+    from libcontainer_py.spec import Spec
     from libcontainer_py.spec.config import Capabilities, Process
 
 DEFAULT_UMASK = 0o022
@@ -28,14 +30,16 @@ def _limit(value: int) -> int:
     return -1 if value >= _INFINITY else value
 
 
-def identity(process: Process, facts: HostFacts, *, user_namespace: bool, groups: bool, warnings: list[str]) -> Step:
-    """Ids and capabilities. What cannot be granted is left out and said in `warnings`."""
+def identity(
+    process: Process, facts: HostFacts, kept: int, *, user_namespace: bool, groups: bool, warnings: list[str]
+) -> Step:
+    """Ids and capabilities, with those `kept` for the time. What cannot be granted is left out, and in `warnings`."""
     mask = (1 << facts.last_capability + 1) - 1
     grantable = mask if user_namespace else facts.bounding & mask
     sets = capability_sets(process.capabilities, grantable, warnings)
     additional = tuple(process.user.additional_gids) if groups else None
     ids = (process.user.uid, process.user.gid)
-    arguments = (ids, additional, sets, facts.last_capability, process.no_new_privileges)
+    arguments = (ids, additional, sets, facts.last_capability, process.no_new_privileges, kept)
     return Step("identity", arguments, "process.user, process.capabilities, process.noNewPrivileges")
 
 
@@ -77,3 +81,23 @@ def search_path(process: Process) -> str:
         if name == "PATH":
             return value
     return ""
+
+
+def keeps_admin(spec: Spec) -> bool:
+    """Whether init keeps CAP_SYS_ADMIN until its filter is loaded: without noNewPrivileges the kernel asks for it."""
+    filtered = spec.linux is not None and spec.linux.seccomp is not None
+    return filtered and spec.process is not None and not spec.process.no_new_privileges
+
+
+def seccomp(spec: Spec, one: Filter) -> Step:
+    """The filter, which who executes the program loads as the last thing before. Source: config-linux.md, Seccomp.
+
+    Where CAP_SYS_ADMIN was kept for it, it is given up through the filter, which must allow capset.
+    """
+    return Step("seccomp", (one.program, one.flags, keeps_admin(spec)), "linux.seccomp")
+
+
+def seccomp_listener(spec: Spec, one: Filter) -> Iterator[Step]:
+    """The connection to a listener, while the host's files are in reach."""
+    if one.notifies and spec.linux is not None and spec.linux.seccomp is not None:
+        yield Step("seccomp_listener", (spec.linux.seccomp.listener_path,), "linux.seccomp.listenerPath")

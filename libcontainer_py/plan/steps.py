@@ -26,7 +26,7 @@ class Step(NamedTuple):
         return " ".join(_show(argument) for argument in shown if argument not in ("", (), None))
 
 
-_SHOWN = {"execute": 1, "reap": 1, "await_start": 0, "program": 1}
+_SHOWN = {"execute": 1, "reap": 1, "await_start": 0, "program": 1, "seccomp": 0}
 """How many arguments of a step are for the reader; of others, all."""
 _MASK_FROM = 4096
 
@@ -52,6 +52,8 @@ class HostFacts(NamedTuple):
     can_mknod: bool
     """Whether device nodes can be made; in a user namespace they cannot."""
     cgroups_v2: bool
+    machine: str
+    """As uname(2) calls it: whose system calls a seccomp profile is compiled for."""
     hierarchies: tuple[tuple[str, tuple[str, ...]], ...] = ()
     """cgroup v1: the last name of each mount point, and the controllers mounted there."""
 
@@ -63,6 +65,10 @@ class Plan(NamedTuple):
     """CLONE_NEW* of the namespaces that init is born into."""
     maps: tuple[str, str, bool] | None
     """uid_map and gid_map of a new user namespace, and whether setgroups is denied in it."""
+    joins: tuple[tuple[str, str, int], ...]
+    """Namespaces to enter before that: the OCI word, the path, CLONE_NEW*."""
+    offsets: str | None
+    """/proc/PID/timens_offsets of a new time namespace; None: no new one."""
     owner: tuple[int, int]
     """The user and group, on the host, of the container's root: whose exec.fifo it is."""
     steps: tuple[Step, ...]
@@ -76,7 +82,11 @@ class Plan(NamedTuple):
     def explain(self) -> str:
         """The plan for a reader: a line a step, with the field that asked for it. No values of the environment."""
         born = [word for word, (_, flag) in NAMESPACES.items() if self.flags & flag]
-        lines = [f"clone into new namespaces: {', '.join(born) or 'none'}    <- linux.namespaces"]
+        lines = [f"join the {word} namespace {path}    <- linux.namespaces" for word, path, _ in self.joins]
+        if self.offsets is not None:
+            offsets = ", ".join(self.offsets.split("\n")[:-1])
+            lines.append(f"unshare time ({offsets})    <- linux.namespaces, linux.timeOffsets")
+        lines += [f"clone into new namespaces: {', '.join(born) or 'none'}    <- linux.namespaces"]
         if self.maps is not None:
             uids, gids = (" ".join(text.split()) for text in self.maps[:2])
             lines.append(f"map uids ({uids}) and gids ({gids})    <- linux.uidMappings, linux.gidMappings")

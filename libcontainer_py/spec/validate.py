@@ -15,7 +15,7 @@ from __future__ import annotations
 import re
 
 from libcontainer_py.errors import ConfigError, Problem
-from libcontainer_py.spec import codec
+from libcontainer_py.spec import codec, rules
 from libcontainer_py.spec.shapes import Unfit
 
 TYPE_CHECKING = False
@@ -98,6 +98,7 @@ def of_values(spec: Spec) -> Iterator[Problem]:
             yield Problem(name, "is longer than 64 bytes", value)
     if spec.linux is not None:
         yield from _linux(spec.linux)
+    yield from rules.of_scheduling(spec)
 
 
 def between(spec: Spec) -> Iterator[Problem]:
@@ -105,6 +106,11 @@ def between(spec: Spec) -> Iterator[Problem]:
     kinds = {namespace.type: namespace for namespace in spec.linux.namespaces} if spec.linux else {}
     if "mount" not in kinds:
         yield Problem("linux.namespaces", "a mount namespace is required", hint='add {"type": "mount"}')
+    elif kinds["mount"].path:
+        hint = "leave the path out: mounts and pivot_root would change that namespace for all who are in it"
+        yield Problem("linux.namespaces", "a mount namespace cannot be joined", kinds["mount"].path, hint)
+    yield from rules.of_sysctl(spec)
+    yield from rules.of_time(spec)
     for name in ("hostname", "domainname"):
         if getattr(spec, name) is not None and "uts" not in kinds:  # it would change the host's
             yield Problem(name, "needs a uts namespace", getattr(spec, name), 'add {"type": "uts"} to linux.namespaces')
@@ -281,19 +287,11 @@ def _environment(path: str, env: Iterable[str]) -> Iterator[Problem]:
 _LATER = "not supported yet"
 
 UNSUPPORTED: tuple[str, ...] = (
-    "process.scheduler",
-    "process.io_priority",
-    "process.exec_cpu_affinity",
     "process.apparmor_profile",
     "process.selinux_label",
-    "linux.sysctl",
-    "linux.seccomp",
     "linux.intel_rdt",
     "linux.net_devices",
-    "linux.personality",
-    "linux.memory_policy",
     "linux.mount_label",
-    "linux.time_offsets",
     "linux.resources.memory",
     "linux.resources.cpu",
     "linux.resources.pids",
@@ -323,12 +321,6 @@ def unsupported(spec: Spec) -> list[Problem]:
             if option.partition("=")[0] in ("idmap", "ridmap"):
                 found.append(Problem(f"mounts[{index}].options[{place}]", f"{option} is {_LATER}", option))
     if spec.linux:
-        for index, namespace in enumerate(spec.linux.namespaces):
-            if namespace.type == "time":
-                found.append(Problem(f"linux.namespaces[{index}].type", f"time namespaces are {_LATER}", "time"))
-            if namespace.path:
-                reason = f"joining a namespace is {_LATER}"
-                found.append(Problem(f"linux.namespaces[{index}].path", reason, namespace.path))
         cgroup = spec.linux.cgroups_path or ""
         if cgroup.count(":") == 2 and "/" not in cgroup:
             hint = "write it as a path, such as /system.slice/name"

@@ -314,7 +314,7 @@ def test_the_containers_own_cgroup_is_mounted(workshop: Workshop, config: Config
     with workshop.create(config) as container:
         groups = [path for path in cgroups_of(container.id) if Path(path, "cgroup.procs").exists()]
     config = runc_spec(config["ociVersion"])
-    script = "for d in /sys/fs/cgroup /sys/fs/cgroup/*; do [ -f $d/cgroup.procs ] && cat $d/cgroup.procs && echo; done"
+    script = "for d in /sys/fs/cgroup /sys/fs/cgroup/*; do [ -f $d/cgroup.procs ] && cat $d/cgroup.procs && echo; done; true"
     seen = [block for block in workshop.sh(config, script).split("\n\n") if block]
     assert groups
     # only processes of the container are there, and it is in each of its own (those of the host would read as 0)
@@ -677,15 +677,8 @@ def put(config: Config, path: str, value: object) -> None:
         ("process.terminal", True),
         ("process.apparmorProfile", "some"),
         ("process.selinuxLabel", "some"),
-        ("process.scheduler", {"policy": "SCHED_BATCH"}),
-        ("process.ioPriority", {"class": "IOPRIO_CLASS_IDLE", "priority": 1}),
-        ("process.execCPUAffinity", {"initial": "0"}),
-        ("linux.seccomp", {"defaultAction": "SCMP_ACT_ALLOW"}),
-        ("linux.sysctl", {"net.ipv4.ip_forward": "1"}),
         ("linux.intelRdt", {"closID": "x"}),
-        ("linux.personality", {"domain": "LINUX32"}),
         ("linux.mountLabel", "some"),
-        ("linux.timeOffsets", {"monotonic": {"secs": 1}}),
         ("linux.resources.memory", {"limit": 1 << 30}),
         ("linux.resources.cpu", {"shares": 100}),
         ("linux.resources.pids", {"limit": 100}),

@@ -27,7 +27,7 @@ MAY_IMPORT = {
     "lifecycle": "errors",
     "streams": "errors",
     "kernel": "kernel.constants",
-    "spec": "lifecycle errors",
+    "spec": "lifecycle kernel.constants errors",  # rules name the words of the kernel
     "plan": "spec kernel.constants init.messages errors",
     "hooks": "spec errors",
     "state": "lifecycle spec kernel kernel.constants init.messages errors",  # init.messages: what exec.fifo carries

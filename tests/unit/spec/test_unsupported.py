@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import json
-import sys
-import time
 from pathlib import Path
 
 import attrs
@@ -41,19 +39,11 @@ def refused(document: dict[str, object]) -> list[str]:
 
 # What makes each row of the table speak, as JSON: path -> a value that is set, values that say nothing.
 ROWS: dict[str, tuple[object, list[object]]] = {
-    "process.scheduler": ({"policy": "SCHED_OTHER"}, [None]),
-    "process.ioPriority": ({"class": "IOPRIO_CLASS_BE", "priority": 0}, [None]),
-    "process.execCPUAffinity": ({"initial": "0"}, [None, {}, {"initial": "", "final": ""}]),
     "process.apparmorProfile": ("p", [None, ""]),
     "process.selinuxLabel": ("l", [None, ""]),
-    "linux.sysctl": ({"net.x": "1"}, [None, {}]),
-    "linux.seccomp": ({"defaultAction": "SCMP_ACT_ALLOW"}, [None]),
     "linux.intelRdt": ({"closID": "a"}, [None, {}]),
     "linux.netDevices": ({"eth0": {}}, [None, {}]),
-    "linux.personality": ({"domain": "LINUX"}, [None]),
-    "linux.memoryPolicy": ({"mode": "MPOL_BIND"}, [None]),
     "linux.mountLabel": ("l", [None, ""]),
-    "linux.timeOffsets": ({"boottime": {"secs": 1}}, [None, {}]),
     "linux.resources.memory": ({"limit": 0}, [None, {}, {"limit": None}, {"unknown": 1}, {"disableOOMKiller": False}]),
     "linux.resources.cpu": ({"shares": 2}, [None, {}, {"cpus": ""}]),
     "linux.resources.pids": ({"limit": 1}, [None, {}]),
@@ -111,8 +101,7 @@ def test_a_terminal_is_one_problem() -> None:
 @pytest.mark.parametrize(
     ("linux", "expected"),
     [
-        ({"namespaces": [{"type": "mount", "path": "/proc/1/ns/mnt"}]}, ["linux.namespaces[0].path"]),
-        ({"namespaces": [{"type": "mount"}, {"type": "time"}]}, ["linux.namespaces[1].type"]),
+        ({"namespaces": [{"type": "net", "path": "/proc/1/ns/net"}, {"type": "time"}]}, []),
         ({"namespaces": [{"type": kind, "path": ""} for kind in ("mount", "pid", "cgroup", "user")]}, []),
         ({"cgroupsPath": "system.slice:runc:434234"}, ["linux.cgroupsPath"]),
         ({"cgroupsPath": ":runc:434234"}, ["linux.cgroupsPath"]),
@@ -158,27 +147,8 @@ def test_fields_that_were_built_by_hand() -> None:
         ),
     )
     assert [problem.path for problem in validate.unsupported(spec)] == [
-        "process.scheduler",
-        "linux.seccomp",
         "linux.intelRdt",
         "linux.netDevices",
-        "linux.personality",
-        "linux.memoryPolicy",
         "linux.resources.memory",
         "mounts[0].uidMappings",
     ]
-
-
-def test_decoding_and_checking_take_no_time_worth_mentioning() -> None:
-    text = (DATA / "config-podman.json").read_bytes()
-
-    def once() -> float:
-        start = time.perf_counter()
-        spec = Spec.from_json(text)
-        validate.problems(spec)
-        validate.unsupported(spec)
-        return time.perf_counter() - start
-
-    # 1.5 ms where this was written, so 4 would be noticed; a tracer (coverage) may triple that. The best of some runs
-    # counts, because the machine may be busy.
-    assert min(once() for _ in range(20)) < (0.004 if sys.gettrace() is None else 0.012)

@@ -18,6 +18,7 @@ from libcontainer_py.spec import (
     Hook,
     Hooks,
     IDMapping,
+    IntelRdt,
     Linux,
     Mount,
     Namespace,
@@ -72,7 +73,7 @@ def test_a_relative_destination_starts_at_the_root() -> None:
     # config.md, Mounts: "it MAY be a relative path, in which case it MUST be interpreted as relative to /"
     spec = attrs.evolve(GOOD, mounts=[Mount(destination="srv/../var/x", type="proc")])
     assert found(spec) == []
-    facts = HostFacts(uid=0, gid=0, last_capability=40, bounding=0, can_mknod=True, cgroups_v2=True)
+    facts = HostFacts(uid=0, gid=0, last_capability=40, bounding=0, can_mknod=True, cgroups_v2=True, machine="x86_64")
     (step,) = plan_mounts.mounts(spec, "/bundle", facts, {})
     assert step.arguments[1] == "/var/x"
 
@@ -294,7 +295,7 @@ def test_mappings_need_a_user_namespace() -> None:
 
 
 def test_everything_at_once() -> None:
-    spec = Spec(oci_version="2.0.0", process=Process(cwd="x"), linux=Linux(namespaces=[Namespace(type="time")]))
+    spec = Spec(oci_version="2.0.0", process=Process(cwd="x"), linux=Linux(intel_rdt=IntelRdt(clos_id="a")))
     with pytest.raises(ConfigError) as caught:
         validate.check(spec, source="config.json")
     assert [problem.path for problem in caught.value.problems] == [
@@ -303,7 +304,7 @@ def test_everything_at_once() -> None:
         "process.args",
         "process.cwd",
         "linux.namespaces",
-        "linux.namespaces[0].type",
+        "linux.intelRdt",
     ]
     assert str(caught.value).startswith("config.json: ociVersion: version 2.0.0")
 

@@ -1,0 +1,130 @@
+"""Rules for how the program is scheduled, for kernel parameters and for clocks.
+
+The words of these fields are those of the kernel's interfaces, so they come from `kernel.constants`. Source: config.md,
+Scheduler and IO Priority; config-linux.md, Memory Policy, Personality, Sysctl, Offset for Time Namespace.
+"""
+
+from __future__ import annotations
+
+from libcontainer_py.errors import Problem
+from libcontainer_py.kernel import constants as c
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Mapping
+
+    from libcontainer_py.spec.config import Spec
+
+_CLOCKS = ("monotonic", "boottime")
+_OF_IPC = frozenset(
+    "kernel/" + name for name in "msgmax msgmnb msgmni sem shmall shmmax shmmni shm_rmid_forced".split()
+)
+_KINDS = {"ipc": "an ipc", "network": "a network", "uts": "a uts", "user": "a user"}
+_IO_PRIORITIES = range(8)
+_NICE = range(-20, 20)
+_MOST_NODES = 1024
+
+
+def of_time(spec: Spec) -> Iterator[Problem]:
+    """Offsets are for the two clocks that a time namespace has, and for a namespace of the container's own."""
+    if spec.linux is None or not spec.linux.time_offsets:
+        return
+    if not any(one.type == "time" and not one.path for one in spec.linux.namespaces):
+        hint = 'add {"type": "time"} to linux.namespaces'
+        yield Problem("linux.timeOffsets", "needs a time namespace of the container's own", hint=hint)
+    for clock in spec.linux.time_offsets:
+        if clock not in _CLOCKS:
+            yield Problem(
+                f"linux.timeOffsets.{clock}", "is no clock of a time namespace", clock, "monotonic or boottime"
+            )
+
+
+def of_scheduling(spec: Spec) -> Iterator[Problem]:
+    """Words that these fields do not know, and numbers out of their ranges."""
+    process, linux = spec.process, spec.linux
+    if process is not None and process.scheduler is not None:
+        scheduler = process.scheduler
+        yield from _word("process.scheduler.policy", scheduler.policy, c.SCHED_POLICIES)
+        for index, flag in enumerate(scheduler.flags):
+            yield from _word(f"process.scheduler.flags[{index}]", flag, c.SCHED_FLAGS)
+        if scheduler.nice not in _NICE:
+            yield Problem("process.scheduler.nice", "is from -20 to 19", scheduler.nice)
+        yield from _scheduler_rules(scheduler.policy, scheduler.priority, scheduler.runtime)
+    if process is not None and process.io_priority is not None:
+        yield from _word("process.ioPriority.class", process.io_priority.class_, c.IOPRIO_CLASSES)
+        if process.io_priority.priority not in _IO_PRIORITIES:
+            yield Problem("process.ioPriority.priority", "is from 0 to 7", process.io_priority.priority)
+    if linux is not None and linux.memory_policy is not None:
+        yield from _word("linux.memoryPolicy.mode", linux.memory_policy.mode, c.MEMORY_POLICIES)
+        for index, flag in enumerate(linux.memory_policy.flags):
+            yield from _word(f"linux.memoryPolicy.flags[{index}]", flag, c.MEMORY_POLICY_FLAGS)
+        if nodes_of(linux.memory_policy.nodes or "") is None:
+            reason = "is no list of nodes, such as 0-3,7"
+            yield Problem("linux.memoryPolicy.nodes", reason, linux.memory_policy.nodes)
+    if linux is not None and linux.personality is not None:
+        yield from _word("linux.personality.domain", linux.personality.domain, c.PERSONALITIES)
+        if linux.personality.flags:
+            yield Problem("linux.personality.flags", "the specification defines none", list(linux.personality.flags))
+
+
+def _word(path: str, word: str, known: Mapping[str, int]) -> Iterator[Problem]:
+    if word not in known:
+        yield Problem(path, f"{word!r} is unknown", word, f"one of {', '.join(known)}")
+
+
+def _scheduler_rules(policy: str, priority: int, runtime: int) -> Iterator[Problem]:
+    if priority and policy not in ("SCHED_FIFO", "SCHED_RR"):
+        yield Problem("process.scheduler.priority", "is for SCHED_FIFO and SCHED_RR alone", priority)
+    if runtime and policy != "SCHED_DEADLINE":
+        yield Problem("process.scheduler.runtime", "is for SCHED_DEADLINE alone", runtime)
+
+
+def of_sysctl(spec: Spec) -> Iterator[Problem]:
+    """Parameters that belong to no namespace of the container's, and names that lead elsewhere."""
+    if spec.linux is None:
+        return
+    kinds = {namespace.type for namespace in spec.linux.namespaces}
+    for name, value in spec.linux.sysctl.items():
+        where = f'linux.sysctl["{name}"]'
+        path = sysctl_path(name)
+        needed = _namespace_of(path)
+        if not all(part and part not in (".", "..") for part in path.split("/")) or "\0" in path:
+            yield Problem(where, "is no name of a kernel parameter", value)
+        elif path == "kernel/hostname":
+            yield Problem(where, "would contradict hostname", value, "set hostname instead")
+        elif needed is None:
+            yield Problem(where, "belongs to no namespace: it would change the host", value)
+        elif needed not in kinds:
+            yield Problem(where, f"needs {_KINDS[needed]} namespace of the container's own", value)
+
+
+def sysctl_path(name: str) -> str:
+    """The path below /proc/sys. With a slash before any dot slashes separate, else dots. Source: sysctl.d(5)."""
+    dot, slash = name.find("."), name.find("/")
+    if slash >= 0 and (dot < 0 or slash < dot):
+        return name
+    return name.translate({ord("."): "/", ord("/"): "."})
+
+
+def _namespace_of(path: str) -> str | None:
+    if path in _OF_IPC or path.startswith("fs/mqueue/"):
+        return "ipc"
+    if path.startswith("net/"):
+        return "network"
+    if path.startswith("user/"):
+        return "user"
+    return "uts" if path == "kernel/domainname" else None
+
+
+def nodes_of(text: str) -> tuple[int, ...] | None:
+    """The numbers of a list such as `0-3,7`; None where it is none."""
+    numbers: set[int] = set()
+    for part in filter(None, text.split(",")):
+        first, dash, last = part.strip().partition("-")
+        if not first.isdecimal() or (dash and not last.isdecimal()):
+            return None
+        end = int(last) if dash else int(first)
+        if not int(first) <= end < _MOST_NODES:
+            return None
+        numbers.update(range(int(first), end + 1))
+    return tuple(sorted(numbers))
