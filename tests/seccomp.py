@@ -271,7 +271,7 @@ class Reference(NamedTuple):
     programs: dict[tuple[int, bool], list[Instruction]]
     newest: dict[tuple[int, bool], int]
     named: frozenset[tuple[int, int]]
-    """Numbers that are named although they are larger: private to ARM, or subcalls of i386, which libseccomp knows by others."""
+    """Numbers that are named and yet larger: private to ARM, or subcalls of i386, which libseccomp numbers apart."""
 
     def verdict(self, event: Event) -> int:
         x32 = event.audit == X86_64 and bool(event.number & X32_BIT)

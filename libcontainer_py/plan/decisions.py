@@ -65,16 +65,11 @@ class Test:
         self.number = number
         self.yes = yes
         self.no = no
-        self.entries = [-1, -1, -1]
+        self.entries: tuple[int, int, int] = (-1, -1, -1)
 
-    def asks_the_same(self, other: Test) -> bool:
-        """Whether the answer is always the other's."""
-        return (
-            self.offset == other.offset
-            and self.number == other.number
-            and self.operator == other.operator
-            and self.mask == other.mask
-        )
+    def asks(self, offset: int, mask: int, operator: int, number: int) -> bool:
+        """Whether it is this comparison."""
+        return self.number == number and self.offset == offset and self.operator == operator and self.mask == mask
 
 
 if TYPE_CHECKING:
@@ -91,12 +86,12 @@ class Decisions:
         self, offset: int, operator: int, number: int, yes: Decision, no: Decision, *, mask: int = WHOLE
     ) -> Decision:
         """The decision between `yes` and `no`. That is one of the two itself where nothing needs to be asked."""
-        if operator == EQUAL:
-            yes = knowing(yes, offset, number, mask=mask)
-        asked = Test(offset, mask, operator, number, yes, no)
-        while isinstance(yes, Test) and yes.asks_the_same(asked):
-            yes = yes.yes
-        while isinstance(no, Test) and no.asks_the_same(asked):
+        if isinstance(yes, Test):
+            if operator == EQUAL:
+                yes = knowing(yes, offset, number, mask=mask)
+            while isinstance(yes, Test) and yes.asks(offset, mask, operator, number):
+                yes = yes.yes
+        while isinstance(no, Test) and no.asks(offset, mask, operator, number):
             no = no.no
         if yes == no or (operator == GREATER_OR_EQUAL and not number):
             return yes
@@ -105,8 +100,7 @@ class Decisions:
         key = (offset, mask, operator, number, yes, no)
         found = self.made.get(key)
         if found is None:
-            asked.yes, asked.no = yes, no
-            self.made[key] = found = asked
+            self.made[key] = found = Test(*key)
         return found
 
     def ranges(self, offset: int, starts: list[tuple[int, Decision]]) -> Decision:
@@ -219,38 +213,34 @@ class _Layout:
 
     def place(self, test: Test, arrival: int) -> None:
         """Write a test, before all that it leads to, with what must be done first for the poorest arrival."""
-        # what writing one target puts in between may bring the other out of reach, so keep some room
-        self._bring_near(test, test.yes)
-        self._bring_near(test, test.no)
+        yes = self.near(test, test.yes)
+        no = self.near(test, test.no)
         here = len(self.code)
-        yes = here - 1 - self._nearest(test, test.yes)
-        no = here - 1 - self._nearest(test, test.no)
-        self.code.append((test.operator, yes, no, test.number))
-        test.entries = [here, here, here]
-        if test.mask != WHOLE and arrival < _COMPARE:
+        self.code.append((test.operator, here - 1 - yes, here - 1 - no, test.number))
+        if arrival == _COMPARE:
+            test.entries = (here, here, here)
+            return
+        masking = here
+        if test.mask != WHOLE:
             self.code.append((_AND, 0, 0, test.mask))
-            test.entries[:_COMPARE] = [here + 1, here + 1]
+            masking += 1
+        loading = masking
         if arrival == _LOAD_FIRST:
             self.code.append((_LOAD, 0, 0, test.offset))
-            test.entries[_LOAD_FIRST] = len(self.code) - 1
+            loading += 1
+        test.entries = (loading, masking, here)
 
-    def _bring_near(self, source: Test, target: Decision) -> None:
-        """See to it that a jump written here, or one instruction later, reaches the target."""
-        if self._nearest(source, target) >= len(self.code) - _REACH:
-            return
+    def near(self, source: Test, target: Decision) -> int:
+        """A place that leads to the target, and is in reach of a jump written here or one instruction later."""
         if isinstance(target, Test):
-            place = target.entries[_arrival(source, target)]
-            self.code.append((_JUMP, 0, 0, len(self.code) - 1 - place))
-            self.relays[place] = len(self.code) - 1
-        else:
-            self.leave(target)
-
-    def _nearest(self, source: Test, target: Decision) -> int:
-        """The place closest to here that leads to the target; -1 - _REACH where there is none."""
-        if isinstance(target, Test):
-            place = target.entries[_arrival(source, target)]
-            return self.relays.get(place, place)
-        return self.returns.get(target, -1 - _REACH)
+            entry = target.entries[_arrival(source, target)]
+            place = self.relays.get(entry, entry)
+            if place < len(self.code) - _REACH:
+                place = self.relays[entry] = len(self.code)
+                self.code.append((_JUMP, 0, 0, place - 1 - entry))
+            return place
+        place = self.returns.get(target, -1 - _REACH)
+        return place if place >= len(self.code) - _REACH else self.leave(target)
 
 
 # What somebody brings along who arrives at a test, and so where he enters it: an index into `Test.entries`.

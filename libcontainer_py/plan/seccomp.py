@@ -54,7 +54,7 @@ from libcontainer_py.plan.syscalls import table
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
+    from collections.abc import Iterator
     from typing import TypeAlias
 
     from libcontainer_py.plan.decisions import Decision
@@ -173,43 +173,44 @@ class _Rules:
         """Numbers that are named, but say nothing of what is new."""
         self.certain: dict[int, int] = {}
         """Number to action, whatever the arguments."""
-        self.has_subcalls = architecture.audit == words.AUDIT_ARCH_I386
         self.depending: dict[int, dict[Alternative, int]] = {}
         """Number to what its arguments must be like for which action."""
         self.numbers = table(architecture.table)
+        subcalls = _SUBCALLS if architecture.audit == words.AUDIT_ARCH_I386 else {}
         for call in profile.syscalls:
             action = words.action(call.action, call.errno_ret)
-            numbers = [self.numbers[name] for name in call.names if name in self.numbers]
-            self.see(numbers, call.names)
+            numbers = [number for number in map(self.numbers.get, call.names) if number is not None]
+            self.see(numbers, subcalls.keys() & call.names)
             if action == self.default:
                 continue
             if not call.args:
-                self.certain = dict.fromkeys(numbers, action) | self.certain  # the first rule counts
+                for number in numbers:
+                    self.certain.setdefault(number, action)
+                if not subcalls:
+                    continue
             for comparisons in words.alternatives(call):
                 if comparisons:
                     for number in numbers:
                         self.put(number, comparisons, action)
-                if self.has_subcalls:
-                    self.put_subcalls(call.names, comparisons, action)
+                for name in call.names:
+                    if name in subcalls:
+                        self.put_subcall(*subcalls[name], comparisons, action)
 
-    def see(self, numbers: list[int], names: Sequence[str]) -> None:
+    def see(self, numbers: list[int], subcalls: set[str]) -> None:
         """Note the largest number, but for those that libseccomp knows as subcalls, and those private to ARM."""
         apart: list[int] = []
-        if self.has_subcalls:
-            apart = [self.numbers[name] for name in names if name in self.numbers and name in _SUBCALLS]
+        if subcalls:
+            apart = [self.numbers[name] for name in subcalls if name in self.numbers]
         elif self.architecture.audit == words.AUDIT_ARCH_ARM:
             apart = [number for number in numbers if number >= _ARM_PRIVATE]
         self.apart.update(apart)
         self.largest = max(self.largest, *(set(numbers).difference(apart) if apart else numbers), 0)
 
-    def put_subcalls(self, names: Sequence[str], comparisons: Alternative, action: int) -> None:
-        """A rule for those of the names that are subcalls."""
-        for name in names:
-            if name in _SUBCALLS:
-                multiplexer, number = _SUBCALLS[name]
-                told = words.Comparison(0, "SCMP_CMP_EQ", number, 0)
-                rest = [comparison for comparison in comparisons if comparison.argument]
-                self.put(self.numbers[multiplexer], (told, *rest), action)
+    def put_subcall(self, multiplexer: str, number: int, comparisons: Alternative, action: int) -> None:
+        """A rule for a subcall."""
+        told = words.Comparison(0, "SCMP_CMP_EQ", number, 0)
+        rest = [comparison for comparison in comparisons if comparison.argument]
+        self.put(self.numbers[multiplexer], (told, *rest), action)
 
     def put(self, number: int, comparisons: Alternative, action: int) -> None:
         """A rule for one number."""
