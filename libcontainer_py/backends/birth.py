@@ -48,10 +48,12 @@ class LinuxBirth:
             launch = launcher.Launch(python, plan.flags, plan.maps, stage, plan.wire(), descriptors)
         finally:
             _close(opened)
+        self._launch: launcher.Launch = launch
         self._control: _socket.socket | None = launch.control
         try:
             self._fill_cgroup()  # while the kernel clones
             self._child = launch.born()
+            launch.close()
         except BaseException:
             launch.discard()
             raise
@@ -193,7 +195,7 @@ class LinuxBirth:
     def _expect(self, word: bytes) -> None:
         if self._control is None:
             raise AssertionError("nothing is heard after let_go")
-        data, _ = launcher.receive(self._control)
+        data = self._launch.hear()
         if word and data == word:
             return
         if data.startswith(messages.FAILED) and len(data) > 3:

@@ -11,6 +11,7 @@ from __future__ import annotations
 import _socket
 import marshal
 import os
+import select
 import sys
 import threading
 
@@ -179,6 +180,8 @@ class Launch:
         interpreter = python or _interpreter()
         ours, theirs = _socketpair()
         self.control: _socket.socket = ours
+        self._early: list[bytes] = []
+        self._server: int | None = None
         request = (flags, maps, stage, steps)
         try:
             try:
@@ -212,24 +215,55 @@ class Launch:
                 raise
             _drop(server)
             raise _ServerGone from error
+        self._server = None if server.pidfd is None else os.dup(server.pidfd)
 
     def born(self) -> Child:
         """Wait for the server's answer. Raises LauncherError, UnsupportedPlatform, CreateError: the kernel's answer."""
-        answer, pidfd = self._hear()
+        answer, pidfd = self._answer()
         if answer != messages.STAGED:
             return _made(answer, pidfd)
         try:
-            return _made(*self._hear())
+            return _made(*self._answer())
         finally:
             _reap(pidfd)  # it has nothing more to do
 
-    def _hear(self) -> tuple[bytes, int]:
-        answer, rights = receive(self.control)
-        if not answer:
+    def _answer(self) -> tuple[bytes, int]:
+        """The server's next word. Init may have begun by then: what it says meanwhile is kept for `hear`."""
+        while True:
+            self._watch()
+            said, rights = _receive(self.control)
+            if not said:
+                raise LauncherError(
+                    "the fork server died while it made a container", hint="try again: the next one has another"
+                )
+            if said[:1] in messages.OF_SERVER:
+                return said, int.from_bytes(rights[0][2][:4], sys.byteorder) if rights else -1
+            self._early.append(said)
+
+    def _watch(self) -> None:
+        """Wait for a word, or for the server's end: init holds the other end of the socket too, and waits for us."""
+        poll = select.poll()
+        poll.register(self.control, select.POLLIN)
+        if self._server is not None:
+            poll.register(self._server, select.POLLIN)
+            poll.poll()
+            poll.unregister(self._server)
+        else:
+            poll.poll()
+        if not poll.poll(0):  # it may have answered before it died
             raise LauncherError(
                 "the fork server died while it made a container", hint="try again: the next one has another"
             )
-        return answer, int.from_bytes(rights[0][2][:4], sys.byteorder) if rights else -1
+
+    def hear(self) -> bytes:
+        """Init's next word; b"" at its end."""
+        return self._early.pop(0) if self._early else _receive(self.control)[0]
+
+    def close(self) -> None:
+        """Close what waits for the server; the control socket is the caller's."""
+        if self._server is not None:
+            os.close(self._server)
+            self._server = None
 
     def discard(self) -> None:
         """Kill and reap what was asked for, whatever became of it, and close the control socket."""
@@ -241,6 +275,7 @@ class Launch:
             process.send_signal(child.pid, child.start, 9)
             child.reap()
         finally:
+            self.close()
             self.control.close()
 
 
@@ -248,7 +283,7 @@ class _ServerGone(Exception):
     """The fork server does not listen any more."""
 
 
-def receive(control: _socket.socket) -> tuple[bytes, list[tuple[int, int, bytes]]]:
+def _receive(control: _socket.socket) -> tuple[bytes, list[tuple[int, int, bytes]]]:
     """A message from a control socket, with its descriptors; b"" at its end.
 
     Where the other side ended with words of ours unread, ECONNRESET comes before what it had said.

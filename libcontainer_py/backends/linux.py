@@ -188,13 +188,13 @@ class LinuxHost:
         return cgroups.from_paths(record.cgroup_paths)
 
     def kill_cgroups(self, inodes: Mapping[str, int]) -> None:
-        """Kill what is in those that are ours."""
-        if inodes:
+        """Kill what is in those that are ours; those that are empty are removed by the way."""
+        if inodes and not cgroups.remove_empty(inodes):
             cgroups.from_inodes(inodes).kill()
 
     def remove_cgroups(self, inodes: Mapping[str, int]) -> None:
         """Remove those that are ours."""
-        if inodes:
+        if any(map(os.path.lexists, inodes)):
             cgroups.from_inodes(inodes).remove(inodes)
 
     # -- hooks ----------------------------------------------------------------------------------------------------

@@ -5,6 +5,7 @@ Nothing on the host has changed when this is done, or when it fails.
 
 from __future__ import annotations
 
+import functools
 import json
 import os
 import stat
@@ -46,8 +47,11 @@ class LinuxPreparation:
         self.directory = directory
         self.bundle: str = request.bundle or directory
         source = os.path.join(request.bundle, "config.json") if request.bundle else ""
-        self.spec: Spec = read_config(request.bundle) if request.spec is None else request.spec
-        check(self.spec, source=source)
+        if request.spec is None:
+            self.spec: Spec = read_config(request.bundle)
+        else:
+            self.spec = request.spec
+            check(self.spec)
         self.rootfs: str = self._find_rootfs(source)
         self.cgroup: cgroups.Cgroup | None = self._find_cgroup()
         self.cgroup_paths: tuple[str, ...] = () if self.cgroup is None else self.cgroup.missing()
@@ -126,7 +130,7 @@ def _any(number: int | None) -> int | None:
 
 
 def read_config(bundle: str) -> Spec:
-    """The bundle's config.json. Raises ConfigError."""
+    """The bundle's config.json, decoded and validated. Raises ConfigError."""
     source = os.path.join(bundle, "config.json")
     try:
         with open(source, "rb") as file:
@@ -138,7 +142,15 @@ def read_config(bundle: str) -> Spec:
         raise ConfigError([Problem("", (error.strerror or str(error)).lower(), hint=hint)], source=source) from error
     if len(data) > _LARGEST_CONFIG:
         raise ConfigError([Problem("", f"is larger than {_LARGEST_CONFIG >> 20} MiB")], source=source)
-    return Spec.from_json(data, source=source)
+    return _decode(data, source)
+
+
+@functools.lru_cache(maxsize=16)
+def _decode(data: bytes, source: str) -> Spec:
+    """Decode and validate; kept for the next container of the same bundle, since a Spec is frozen."""
+    spec = Spec.from_json(data, source=source)
+    check(spec, source=source)
+    return spec
 
 
 def facts() -> HostFacts:

@@ -15,6 +15,7 @@ What is called from outside of the room raises CgroupError. `base`, `v1` and `v2
 from __future__ import annotations
 
 import errno
+import os
 
 from libcontainer_py.cgroups.base import ANY, DEFAULT_PARENT, UNKNOWN, Cgroup, failure
 from libcontainer_py.cgroups.hierarchies import Hierarchies, Mode, own_cgroups, read_hierarchies
@@ -26,7 +27,7 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-__all__ = ["ANY", "UNKNOWN", "Cgroup", "Mode", "detect", "for_container", "from_inodes", "from_paths"]
+__all__ = ["ANY", "UNKNOWN", "Cgroup", "Mode", "detect", "for_container", "from_inodes", "from_paths", "remove_empty"]
 
 
 def detect() -> Mode:
@@ -74,6 +75,19 @@ def from_inodes(inodes: Mapping[str, int]) -> Cgroup:
             if path.startswith(place):
                 paths.setdefault(controller, path)
     return from_paths(paths)
+
+
+def remove_empty(inodes: Mapping[str, int]) -> bool:
+    """Remove those of `from_inodes` that nobody is in; False: somebody is, or was a moment ago."""
+    empty = True
+    for path in _hierarchies().owned(inodes):
+        try:
+            os.rmdir(path)
+        except FileNotFoundError:
+            continue
+        except OSError:
+            empty = False
+    return empty
 
 
 def _hierarchies() -> Hierarchies:

@@ -4,12 +4,12 @@ The plan is a flat tuple of (operation, arguments). Everything was decided by th
 A step that fails is reported with its place in the plan: to the host over the control socket, and once `0` went into
 exec.fifo, through the fifo.
 
-After `pivot` nothing is imported any more: the container's root file system could supply the module.
+Nothing is imported here: after `pivot` the container's root file system could supply the module. The fork server has
+loaded everything, and has nowhere to look for more.
 """
 
 import _socket
 import os
-import sys
 
 from libcontainer_py.init import hook, identity, messages, reaper, signals
 from libcontainer_py.init.filesystem import Filesystem
@@ -26,7 +26,9 @@ class Executor:
 
     def __init__(self, descriptors: "dict[str, int]") -> None:
         self.descriptors = descriptors
-        self.control: _socket.socket = _socket.socket(fileno=descriptors.pop("control"))
+        self.control: _socket.socket = _socket.socket(
+            _socket.AF_UNIX, _socket.SOCK_SEQPACKET, 0, descriptors.pop("control")
+        )
         self.filesystem: Filesystem = Filesystem()
         self.program: str = ""
         self.home: str = ""
@@ -213,10 +215,6 @@ class Executor:
         hook.run("createContainer", hooks, self.state)
 
     def do_pivot(self, propagation: int) -> None:
-        sys.path.clear()
-        sys.meta_path.clear()
-        sys.path_hooks.clear()
-        sys.path_importer_cache.clear()
         self.filesystem.pivot(propagation)
 
     # -- the process ----------------------------------------------------------------------------------------------
@@ -354,9 +352,10 @@ def start(steps: "tuple[tuple[str, tuple[object, ...]], ...]", descriptors: "dic
         signals.while_waiting()
         libc.set_name(messages.WAITING_NAME.encode())
         _close_others({*descriptors.values(), mapped})
-        if os.read(mapped, 1) != b"1":
-            os._exit(1)
-        os.close(mapped)
+        if mapped >= 0:
+            if os.read(mapped, 1) != b"1":
+                os._exit(1)
+            os.close(mapped)
         os.umask(0)
         executor = Executor(descriptors)
     except BaseException as error:

@@ -219,6 +219,8 @@ class Filesystem:
         try:
             try:
                 os.mknod(name, kind | mode, os.makedev(*number), dir_fd=above)
+                if owner == (0, 0):
+                    return  # the umask is 0, and we are root: it is as it should be
             except FileExistsError:
                 there = os.stat(name, dir_fd=above, follow_symlinks=False)
                 if stat.S_IFMT(there.st_mode) != kind or there.st_rdev != os.makedev(*number):

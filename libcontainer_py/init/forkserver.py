@@ -138,11 +138,15 @@ def _serve(root: int, tree: int) -> None:
         libc.close_range(_SOCKET + 1, 0xFFFFFFFF)
     os.chdir("/")
     os.set_inheritable(_SOCKET, False)
-    signals.ignore()
+    signals.serve()
     try:
         host = os.pidfd_open(os.getppid())
     except OSError:
         os._exit(0)
+    # nothing is imported from here on: after pivot_root a container's files could supply the module. Once here, and not
+    # in each init, since freeing the importers' caches would copy their pages each time
+    for places in (sys.path, sys.meta_path, sys.path_hooks, sys.path_importer_cache):
+        places.clear()
     gc.collect()
     gc.freeze()
     gc.disable()

@@ -14,6 +14,7 @@ HELLO: "Final" = b"hello"
 MADE: "Final" = b"K"  # followed by the pid, 4 bytes; the pidfd comes along
 REFUSED: "Final" = b"F"  # followed by a report
 STAGED: "Final" = b"J"  # the pidfd of the process that joins namespaces and makes init comes along
+OF_SERVER: "Final" = (MADE, REFUSED, STAGED)
 IN_MEMFD: "Final" = b"@"  # the request is in a memfd that comes along, last
 
 # init -> host

@@ -49,7 +49,7 @@ def _receive(channel: "_socket.socket") -> "tuple[bytes, list[int]]":
 def _answer(data: bytes, received: "list[int]") -> None:
     flags, names, maps, stage, steps = marshal.loads(data)  # noqa: S302  (the host's, over a socket of the two alone)
     descriptors = dict(zip(names, received, strict=True))
-    control = _socket.socket(fileno=os.dup(descriptors["control"]))
+    control = _socket.socket(_socket.AF_UNIX, _socket.SOCK_SEQPACKET, 0, os.dup(descriptors["control"]))
     if stage is not None and not _stage(control, descriptors.pop("cgroup", None)):
         control.close()
         _close(received)
@@ -66,11 +66,11 @@ def _answer(data: bytes, received: "list[int]") -> None:
         subject = f"{error.filename}: " if error.filename else ""
         answer = messages.REFUSED + messages.pack_report("clone3", error.errno or 0, subject + (error.strerror or ""))
     try:
+        if mapped >= 0 and answer.startswith(messages.MADE):
+            os.write(mapped, b"1")  # else the child reads the end of the pipe, and ends
         _send(control, answer, pidfd)
-        if answer.startswith(messages.MADE):
-            os.write(mapped, b"1")  # after our answer, so that it is the first thing that the host hears
     except OSError:
-        pass  # the host gave up: the child reads the end of the pipe, and ends
+        pass  # the host gave up
     if stage is not None:
         os._exit(0)
     control.close()
@@ -120,21 +120,26 @@ def _close(descriptors: "list[int]") -> None:
 def _make(
     flags: int, descriptors: "dict[str, int]", steps: "tuple[tuple[str, tuple[object, ...]], ...]"
 ) -> "tuple[int, int, int]":
-    """Make an init: its pid, its pidfd, and the end of a pipe into which a byte lets it begin."""
+    """Make an init: its pid, its pidfd, and the end of a pipe into which a byte lets it begin.
+
+    Only one that waits for its ids has a pipe; others begin at once (-1).
+    """
     cgroup = descriptors.pop("cgroup", None)
-    ready, go = os.pipe()
+    ready = go = -1
     if flags & CLONE_NEWUSER:
+        ready, go = os.pipe()
         libc.prctl(PR_SET_DUMPABLE, 1)  # or the child's /proc/PID/uid_map would be root's
     try:
         pid, pidfd = namespace.clone3(flags | CLONE_PARENT, cgroup)
         if pid == 0:
             executor.start(steps, descriptors, ready)
     except BaseException:
-        os.close(go)
+        _close([go])
         raise
     finally:
-        libc.prctl(PR_SET_DUMPABLE, 0)
-        os.close(ready)
+        if flags & CLONE_NEWUSER:
+            libc.prctl(PR_SET_DUMPABLE, 0)
+        _close([ready])
     return pid, pidfd, go
 
 

@@ -13,6 +13,8 @@ else:
 
 _ENDING = (1, 2, 3, 15)  # HUP, INT, QUIT, TERM
 _SIGPIPE = 13
+_IGNORED = (1, 2, _SIGPIPE, 15)
+_CHANGED = (*_ENDING, _SIGPIPE)
 _FIXED = (9, 19)  # KILL, STOP
 _OF_GLIBC = (32, 33)
 
@@ -25,10 +27,20 @@ def _pass_over(_number: int, _frame: "FrameType | None") -> None:
     pass
 
 
-def ignore() -> None:
-    """For the fork server: what a terminal or a supervisor sends to the host's group is not for it."""
-    for number in (1, 2, 15):
+def serve() -> None:
+    """For the fork server: all signals default, but for what a terminal or a supervisor sends to the host's group.
+
+    Python ignores SIGPIPE and SIGXFSZ, and a program would inherit that; glibc keeps 32 and 33 to itself, and its
+    posix_spawn, which made this process, leaves them ignored. Inits inherit what is set here.
+    """
+    for number in range(1, 65):
+        if number in _OF_GLIBC:
+            libc.default_signal(number)
+        elif number not in _FIXED:
+            _signal.signal(number, _signal.SIG_DFL)
+    for number in _IGNORED:
         _signal.signal(number, _signal.SIG_IGN)
+    _signal.pthread_sigmask(_signal.SIG_SETMASK, ())
 
 
 def while_waiting() -> None:
@@ -55,13 +67,6 @@ def forward_to(pid: int) -> None:
 
 
 def reset() -> None:
-    """All signals default, none blocked: Python ignores SIGPIPE and SIGXFSZ, and a program would inherit that.
-
-    glibc keeps 32 and 33 to itself, and its posix_spawn, which made the fork server, leaves them ignored.
-    """
-    for number in range(1, 65):
-        if number in _OF_GLIBC:
-            libc.default_signal(number)
-        elif number not in _FIXED:
-            _signal.signal(number, _signal.SIG_DFL)
-    _signal.pthread_sigmask(_signal.SIG_SETMASK, ())
+    """All signals default, none blocked, for a program or a hook: what `serve` and `while_waiting` changed."""
+    for number in _CHANGED:
+        _signal.signal(number, _signal.SIG_DFL)

@@ -9,15 +9,20 @@ from libcontainer_py.kernel.constants import (
     PR_CAP_AMBIENT_RAISE,
     PR_CAPBSET_DROP,
 )
-from libcontainer_py.kernel.libc import foreign, prctl
+from libcontainer_py.kernel.libc import foreign, prctl, prctl_each
 
 _VERSION_3 = 0x20080522
 
 
+_last: "list[int]" = []
+
+
 def last_capability() -> int:
-    """The highest capability that the kernel knows."""
-    with open("/proc/sys/kernel/cap_last_cap") as file:
-        return int(file.read())
+    """The highest capability that the kernel knows; read once."""
+    if not _last:
+        with open("/proc/sys/kernel/cap_last_cap") as file:
+            _last.append(int(file.read()))
+    return _last[0]
 
 
 def capset(effective: int, permitted: int, inheritable: int) -> None:
@@ -38,9 +43,7 @@ def capget() -> "tuple[int, int, int]":
 
 def bound(mask: int, last: int) -> None:
     """Drop from the bounding set what is not in `mask`, up to capability `last`."""
-    for capability in range(last + 1):
-        if not mask >> capability & 1:
-            prctl(PR_CAPBSET_DROP, capability)
+    prctl_each(PR_CAPBSET_DROP, [capability for capability in range(last + 1) if not mask >> capability & 1])
 
 
 def set_ambient(mask: int, last: int) -> None:

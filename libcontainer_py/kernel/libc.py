@@ -108,6 +108,14 @@ def prctl(option: int, *arguments: int) -> int:
     return result
 
 
+def prctl_each(option: int, arguments: "list[int]") -> None:
+    """prctl(2) with each argument in turn, without the cost of looking everything up each time."""
+    call = _libc().prctl
+    for argument in arguments:
+        if call(option, argument, 0, 0, 0) == -1:
+            _raise()
+
+
 def set_name(name: bytes) -> None:
     """prctl(PR_SET_NAME): what /proc/PID/comm says, at most 15 bytes."""
     buffer = ctypes.create_string_buffer(name[:15])

@@ -10,14 +10,24 @@ from libcontainer_py.kernel.libc import number_of
 _ARGUMENTS = 11  # members of struct clone_args up to `cgroup`, each 8 bytes. Source: clone(2)
 
 
+_loaded: "list[ctypes.PyDLL]" = []
+
+
+def _library() -> "ctypes.PyDLL":
+    if not _loaded:
+        library = ctypes.PyDLL(None, use_errno=True)
+        library.syscall.restype = ctypes.c_long
+        _loaded.append(library)
+    return _loaded[0]
+
+
 def clone3(flags: int, cgroup: "int | None" = None) -> "tuple[int, int]":
     """Fork a child into new namespaces; returns (pid, pidfd), in the child (0, -1).
 
     Only for a process of one thread. The interpreter is told as os.fork tells it, and keeps its lock meanwhile, which
     is why this is a PyDLL. With CLONE_PARENT the child's parent is ours, and it inherits our exit signal.
     """
-    library = ctypes.PyDLL(None, use_errno=True)
-    library.syscall.restype = ctypes.c_long
+    library = _library()
     pidfd = ctypes.c_int(-1)
     members = [0] * _ARGUMENTS
     members[0] = flags | CLONE_PIDFD | (0 if cgroup is None else CLONE_INTO_CGROUP)

@@ -1,9 +1,9 @@
 """The plan of a container: every step, in the one right order, with its reason.
 
-The order, and why: cgroups before the cgroup namespace is unshared, or the namespace would show its own path; hooks
-after the mounts and before pivot_root; masks after the hooks, which may still mount; the root read-only when nothing
-more has to be made in it; limits and ids last, since each takes a privilege away; the program is looked up as the user
-who will run it.
+The order, and why: cgroups before the cgroup namespace is unshared, or the namespace would show its own path, and
+before they are mounted; hooks after the mounts and before pivot_root; masks after the hooks, which may still mount; the
+root read-only when nothing more has to be made in it; limits and ids last, since each takes a privilege away; the
+program is looked up as the user who will run it; the seccomp filter is the very last.
 """
 
 from __future__ import annotations
@@ -58,9 +58,9 @@ def build(
     profile = spec.linux.seccomp
     one = _filter(profile, facts.machine) if profile is not None else None
     steps = [
-        *_begin(container_id, made, spec, attach=attach),
+        *_begin(container_id, made, spec),
         *(process.seccomp_listener(spec, one) if one is not None else ()),
-        *_filesystem(spec, bundle, rootfs, facts, cgroup_paths),
+        *_filesystem(spec, bundle, rootfs, facts, cgroup_paths, list(_enter_cgroups(made, attach=attach))),
         *_program(spec, facts, one, state, warnings, user_namespace=user_namespace, groups=not deny, reaper=reaper),
     ]
     maps = (_map(spec.linux.uid_mappings), _map(spec.linux.gid_mappings), deny) if "user" in made else None
@@ -80,13 +80,9 @@ def _offsets(linux: Linux) -> str:
     return "".join(f"{clock} {one.secs} {one.nanosecs}\n" for clock, one in linux.time_offsets.items())
 
 
-def _begin(container_id: str, kinds: set[str], spec: Spec, *, attach: bool) -> Iterator[Step]:
-    if attach:
-        yield Step("join_cgroups", (), "linux.cgroupsPath")
+def _begin(container_id: str, kinds: set[str], spec: Spec) -> Iterator[Step]:
     if "user" in kinds:
         yield Step("become_root", (), "linux.uidMappings, linux.gidMappings")
-    if "cgroup" in kinds:
-        yield Step("unshare", (c.CLONE_NEWCGROUP,), "linux.namespaces")
     yield Step("session", (), "a session of its own")
     yield Step("keyring", (f"_ses.{container_id}",), "a session keyring of its own")
     yield Step("stdio", (spec.process.user.uid if spec.process is not None else 0,), "the caller's streams")
@@ -100,8 +96,21 @@ def _begin(container_id: str, kinds: set[str], spec: Spec, *, attach: bool) -> I
         yield Step("oom_score_adj", (spec.process.oom_score_adj,), "process.oomScoreAdj")
 
 
+def _enter_cgroups(kinds: set[str], *, attach: bool) -> Iterator[Step]:
+    """As late as can be: the host fills the cgroups while init mounts."""
+    if attach:
+        yield Step("join_cgroups", (), "linux.cgroupsPath")
+    if "cgroup" in kinds:
+        yield Step("unshare", (c.CLONE_NEWCGROUP,), "linux.namespaces")
+
+
 def _filesystem(
-    spec: Spec, bundle: str, rootfs: str, facts: HostFacts, cgroup_paths: Mapping[str, str]
+    spec: Spec,
+    bundle: str,
+    rootfs: str,
+    facts: HostFacts,
+    cgroup_paths: Mapping[str, str],
+    enter_cgroups: list[Step],
 ) -> Iterator[Step]:
     linux = spec.linux
     if linux is None or spec.process is None or spec.root is None:
@@ -110,7 +119,12 @@ def _filesystem(
     first = propagation or c.MS_SLAVE | c.MS_REC
     yield Step("propagation", (first,), "linux.rootfsPropagation" if propagation else "no mount leaks to the host")
     yield Step("root", (rootfs, propagation == c.MS_SLAVE | c.MS_REC), "root.path")
-    yield from mounts.mounts(spec, bundle, facts, cgroup_paths)
+    for step in mounts.mounts(spec, bundle, facts, cgroup_paths):
+        if enter_cgroups and mounts.shows_cgroups(step):
+            yield from enter_cgroups
+            enter_cgroups = []
+        yield step
+    yield from enter_cgroups
     yield from mounts.devices(spec, facts)
     yield Step("directory", (posixpath.normpath("/" + spec.process.cwd.lstrip("/")),), "process.cwd")
     hooks = spec.hooks

@@ -175,6 +175,11 @@ def readonly_mounts(spec: Spec) -> Iterator[Step]:
             yield Step("attributes", (destination, c.MOUNT_ATTR_RDONLY), f"mounts[{index}].options")
 
 
+def shows_cgroups(step: Step) -> bool:
+    """Whether it is a mount of cgroups, which shows the place that init is at."""
+    return step.name == "cgroups_v1" or (step.name == "mount" and step.arguments[2] == "cgroup2")
+
+
 def _cgroup_mount(
     spec: Spec, destination: str, options: Options, facts: HostFacts, cgroup_paths: Mapping[str, str], why: str
 ) -> Step:

@@ -35,7 +35,7 @@ def of_time(spec: Spec) -> Iterator[Problem]:
     for clock in spec.linux.time_offsets:
         if clock not in _CLOCKS:
             yield Problem(
-                f"linux.timeOffsets.{clock}", "is no clock of a time namespace", clock, "monotonic or boottime"
+                f'linux.timeOffsets["{clock}"]', "is no clock of a time namespace", clock, "monotonic or boottime"
             )
 
 

@@ -190,7 +190,7 @@ def check(place: Place, home: Orphanage) -> None:
 RECOVERIES = [by_delete, by_sweep]
 
 
-@pytest.mark.parametrize(("kind", "letting_go"), [("steps", "LinuxBirth.let_go"), ("changes", "os.remove intent.json")])
+@pytest.mark.parametrize(("kind", "letting_go"), [("steps", "LinuxBirth.let_go"), ("changes", "os.rename intent.json")])
 @pytest.mark.parametrize("recover", RECOVERIES)
 def test_at_every_step(place: Place, home: Orphanage, kind: str, letting_go: str, recover: Recovery) -> None:
     whole = Child(lambda: LIVES[kind](place, None)).wait()
