@@ -74,6 +74,8 @@ def check(program: list[Instruction]) -> None:
         elif code == 0x05:
             assert here + 1 + number < len(program)
         elif code in (0x15, 0x25, 0x35, 0x45):
+            assert 0 <= yes <= 255
+            assert 0 <= no <= 255
             assert here + 1 + yes < len(program)
             assert here + 1 + no < len(program)
         else:

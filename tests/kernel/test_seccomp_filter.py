@@ -4,10 +4,13 @@ from __future__ import annotations
 
 import ctypes
 import errno
+import fcntl
 import os
 import re
 import signal
+import socket
 import sys
+import threading
 
 import pytest
 
@@ -169,9 +172,6 @@ def test_new_calls_do_not_exist() -> None:
 @pytest.mark.skipif(os.uname().machine != "x86_64", reason="needs x86_64, this is another machine")
 def test_a_listener_is_asked_and_answers() -> None:
     # struct seccomp_notif is 80 bytes, struct seccomp_notif_resp 24: seccomp_unotify(2)
-    import fcntl
-    import threading
-
     receive, send = 0xC0502100, 0xC0182101
 
     def work() -> str:
@@ -197,8 +197,6 @@ def test_a_listener_is_asked_and_answers() -> None:
 
 
 def test_threads_follow_with_tsync() -> None:
-    import threading
-
     def work() -> str:
         made = compile_filter(rule("ERRNO", "mkdir", "mkdirat", errnoRet=61), os.uname().machine)
         libc.prctl(constants.PR_SET_NO_NEW_PRIVS, 1)
@@ -217,6 +215,28 @@ def test_threads_follow_with_tsync() -> None:
         return results[0]
 
     assert in_child(work) == ("ENODATA", 0)
+
+
+def test_a_thread_that_cannot_follow_is_an_error() -> None:
+    def work() -> str:
+        made = compile_filter(rule("ERRNO", "mkdir", errnoRet=61), os.uname().machine)
+        libc.prctl(constants.PR_SET_NO_NEW_PRIVS, 1)
+        loaded, done = threading.Event(), threading.Event()
+
+        def other() -> None:
+            seccomp.set_mode_filter(made.program)
+            loaded.set()
+            done.wait()
+
+        thread = threading.Thread(target=other)
+        thread.start()
+        loaded.wait()
+        answer = outcome(lambda: seccomp.set_mode_filter(made.program, constants.SECCOMP_FILTER_FLAG_TSYNC))
+        done.set()
+        thread.join()
+        return answer
+
+    assert in_child(work) == ("ESRCH", 0)
 
 
 def test_what_the_kernel_refuses() -> None:
@@ -253,9 +273,9 @@ def test_actions_that_the_kernel_knows() -> None:
         (lambda: libc.openat2(constants.AT_FDCWD, "/", os.O_PATH), "ok"),
         (lambda: os.sethostname("x") if hasattr(os, "sethostname") else libc.syscall("bpf", 0, 0, 0), "EPERM"),
         (lambda: os.waitpid(os.fork() or os._exit(0), 0), "ok"),
-        (lambda: __import__("socket").socket(40, 1), "EAFNOSUPPORT"),
-        (lambda: __import__("socket").socket(), "ok"),
-        (lambda: __import__("fcntl").ioctl(0, 0x5412, b"x"), "EPERM"),
+        (lambda: socket.socket(40, 1), "EAFNOSUPPORT"),
+        (socket.socket, "ok"),
+        (lambda: fcntl.ioctl(0, 0x5412, b"x"), "EPERM"),
     ],
 )
 def test_the_default_profile(work: Callable[[], object], expected: str) -> None:

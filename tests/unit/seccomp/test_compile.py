@@ -119,6 +119,13 @@ def test_a_mask_is_value_and_the_number_value_two() -> None:
     assert ask(made, "clone", 0x1_0000_0030) == EPERM
 
 
+def test_numbers_with_one_upper_half_share_its_test() -> None:
+    made = profile(*(allow("read", (0, "EQ", BIG + number)) for number in range(7)))
+    program = decoded(compile_filter(made, "x86_64").program)
+    loads = [number for code, _, _, number in program if code == 0x20]
+    assert sorted(loads) == [0, 4, 16, 20]  # number, architecture, both halves of argument 0
+
+
 def test_32_bit_programs_have_no_upper_half() -> None:
     made = profile(allow("read", (0, "EQ", BIG)), architectures=["SCMP_ARCH_X86", "SCMP_ARCH_X32"])
     assert ask(made, "read", 5) == EPERM

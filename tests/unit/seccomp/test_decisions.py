@@ -86,13 +86,21 @@ def test_a_masked_word_is_loaded_again_when_all_of_it_is_needed() -> None:
     assert [code for code, *_ in program].count(0x20) == 2
 
 
-def test_the_other_mask_is_applied_to_a_fresh_word() -> None:
+@pytest.mark.parametrize(("first", "second"), [(0xF0, 0x0F), (0x0F, 0xF0)])
+def test_another_mask_is_applied_to_a_fresh_word(first: int, second: int) -> None:
     decisions = Decisions()
-    second = decisions.test(ARGUMENTS, EQUAL, 0x0C, YES, NO, mask=0x0F)
-    program = assemble(decisions.test(ARGUMENTS, EQUAL, 0x30, 3, second, mask=0xF0))
-    assert verdict(program, Event(0, 0, (0x3C, 0, 0, 0, 0, 0))) == 3
-    assert verdict(program, Event(0, 0, (0x4C, 0, 0, 0, 0, 0))) == YES
-    assert verdict(program, Event(0, 0, (0x4D, 0, 0, 0, 0, 0))) == NO
+    inner = decisions.test(ARGUMENTS, EQUAL, 0x44 & second, YES, NO, mask=second)
+    program = assemble(decisions.test(ARGUMENTS, EQUAL, 0x33 & first, 3, inner, mask=first))
+    for word in (0x33, 0x44, 0x43, 0x34, 0x00):
+        expected = 3 if word & first == 0x33 & first else YES if word & second == 0x44 & second else NO
+        assert verdict(program, Event(0, 0, (word, 0, 0, 0, 0, 0))) == expected
+
+
+@pytest.mark.parametrize("operator", [EQUAL, GREATER, GREATER_OR_EQUAL])
+@pytest.mark.parametrize("word", [4, 5, 6])
+def test_what_is_known_of_a_word(operator: int, word: int) -> None:
+    asked = Decisions().test(NUMBER, operator, 5, YES, NO)
+    assert knowing(asked, NUMBER, word) == verdict(assemble(asked), Event(0, word))
 
 
 def test_numbers_that_interrupt_a_range_cost_one_test_each() -> None:
