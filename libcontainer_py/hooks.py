@@ -57,7 +57,7 @@ def _spawn(path: str, hook: Mapping[str, Any], given: int, said: int) -> int:
     """Start a hook: no signal of ours blocked or ignored, no descriptor but its streams, in our working directory."""
     environment = dict(entry.split("=", 1) for entry in hook.get("env") or () if "=" in entry)
     actions = [(os.POSIX_SPAWN_DUP2, given, 0), (os.POSIX_SPAWN_DUP2, said, 1), (os.POSIX_SPAWN_DUP2, said, 2)]
-    arguments = list(hook.get("args") or ()) or [path]
+    arguments: list[str] = [*(hook.get("args") or (path,))]
     return os.posix_spawn(
         path, arguments, environment, file_actions=actions, setsigmask=(), setsigdef=range(1, _SIGNALS)
     )

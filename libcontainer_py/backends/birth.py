@@ -182,7 +182,7 @@ class LinuxBirth:
             rootless=os.geteuid() != 0,
             cgroup_config_path=_config_path(preparation),
         )
-        return runc.decode(json.dumps(document), preparation.directory)
+        return runc.decode(json.dumps(runc_config.without_nothing(document)), preparation.directory)
 
     def _send(self, data: bytes) -> None:
         if self._control is None:

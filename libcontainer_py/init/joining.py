@@ -19,7 +19,7 @@ def enter(stage: "tuple[tuple[tuple[str, int], ...], str | None]", descriptors: 
     tried again in that one. Raises OSError.
     """
     joins, offsets = stage
-    later = []
+    later: list[tuple[bool, str, int, int]] = []
     for name, flag in joins:
         descriptor = descriptors.pop(name)
         try:

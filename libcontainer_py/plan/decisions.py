@@ -59,12 +59,12 @@ class Test:
     __test__ = False  # pytest looks at classes of this name
 
     def __init__(self, offset: int, mask: int, operator: int, number: int, yes: Decision, no: Decision) -> None:
-        self.offset = offset
-        self.mask = mask
-        self.operator = operator
-        self.number = number
-        self.yes = yes
-        self.no = no
+        self.offset: int = offset
+        self.mask: int = mask
+        self.operator: int = operator
+        self.number: int = number
+        self.yes: Decision = yes
+        self.no: Decision = no
         self.entries: tuple[int, int, int] = (-1, -1, -1)
 
     def asks(self, offset: int, mask: int, operator: int, number: int) -> bool:

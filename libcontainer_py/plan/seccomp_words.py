@@ -86,7 +86,7 @@ ARCHITECTURES: dict[str, Architecture | None] = {
 
 _INTEL = ("SCMP_ARCH_X86_64", "SCMP_ARCH_X86", "SCMP_ARCH_X32")
 _ARM = ("SCMP_ARCH_AARCH64", "SCMP_ARCH_ARM")
-MACHINES = {
+MACHINES: dict[str, tuple[str, ...]] = {
     "x86_64": _INTEL,
     **dict.fromkeys(("i386", "i486", "i586", "i686"), _INTEL[1:2]),
     "aarch64": _ARM,

@@ -13,7 +13,7 @@ from typing import Any
 from libcontainer_py.kernel import constants as c
 from libcontainer_py.record import Init
 from libcontainer_py.state import runc, runc_cgroups, runc_seccomp
-from libcontainer_py.state.sections import entries, section
+from libcontainer_py.state.sections import entries, is_list, is_object, section
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -149,6 +149,24 @@ def document(
         "intel_rdt_path": "",
         runc.OURS: own,
     }
+
+
+def without_nothing(document: Mapping[str, Any]) -> dict[str, Any]:
+    """The same document without what says nothing (null, "", false, []): it halves what each load has to read.
+
+    To runc an absent key is the zero value of its type, as 1.5 writes it. Numbers stay: a pointer to 0 is not nil.
+    """
+    kept: dict[str, Any] = {}
+    for key, value in document.items():
+        if value is None or value is False or value in ("", []):
+            continue
+        if is_object(value):
+            kept[key] = without_nothing(value)
+        elif is_list(value):
+            kept[key] = [without_nothing(item) if is_object(item) else item for item in value]
+        else:
+            kept[key] = value
+    return kept
 
 
 def namespace_paths(pid: int) -> dict[str, str]:

@@ -39,7 +39,7 @@ def _ranges(host: int, rows: list[tuple[int, int]]) -> tuple[IDMapping, ...]:
     return tuple(found)
 
 
-mappings = st.builds(
+mappings: st.SearchStrategy[tuple[IDMapping, ...]] = st.builds(
     _ranges,
     st.integers(0, 2**20),
     st.lists(st.tuples(st.integers(1, 2**16), st.integers(0, 1000)), min_size=1, max_size=2),

@@ -99,7 +99,7 @@ _hooks = tuples(
         {"args": _arguments, "env": tuples(variables), "timeout": st.integers(1, 3600)},
     )
 )
-hooks = some(Hooks, {}, dict.fromkeys(validate.HOOKS, _hooks))
+hooks: st.SearchStrategy[Hooks] = some(Hooks, {}, dict.fromkeys(validate.HOOKS, _hooks))
 """Hooks of all six moments."""
 
 

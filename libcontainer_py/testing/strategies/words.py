@@ -18,19 +18,21 @@ T = TypeVar("T")
 _NAME = string.ascii_lowercase + string.digits
 _ID = string.ascii_letters + string.digits + "_+.-"
 
-texts = st.text(st.characters(exclude_characters="\0", exclude_categories=["Cs"]), max_size=8)
+texts: st.SearchStrategy[str] = st.text(st.characters(exclude_characters="\0", exclude_categories=["Cs"]), max_size=8)
 """What an argument or the value of a variable may be: no NUL, no half of a surrogate pair."""
 
-names = st.text(_NAME, min_size=1, max_size=8)
+names: st.SearchStrategy[str] = st.text(_NAME, min_size=1, max_size=8)
 """Names that need no quoting anywhere."""
 
-relative_paths = st.lists(names, min_size=1, max_size=3).map("/".join)
-paths = relative_paths.map("/".__add__)
+relative_paths: st.SearchStrategy[str] = st.lists(names, min_size=1, max_size=3).map("/".join)
+paths: st.SearchStrategy[str] = relative_paths.map("/".__add__)
 """Absolute paths, without `.` and `..`."""
 
-variables = st.builds("{}={}".format, st.text(string.ascii_uppercase, min_size=1, max_size=6), texts)
+variables: st.SearchStrategy[str] = st.builds(
+    "{}={}".format, st.text(string.ascii_uppercase, min_size=1, max_size=6), texts
+)
 
-ids = st.integers(0, 1000) | st.integers(0, 2**32 - 2)
+ids: st.SearchStrategy[int] = st.integers(0, 1000) | st.integers(0, 2**32 - 2)
 """Ids of users and groups: (uid_t) -1 is none. Source: chown(2)."""
 
 
@@ -43,7 +45,9 @@ def _ranges(first: int, others: list[tuple[int, int]]) -> str:
     return ",".join(found)
 
 
-ranges = st.builds(_ranges, st.integers(0, 3), st.lists(st.tuples(st.integers(2, 4), st.integers(0, 2)), max_size=2))
+ranges: st.SearchStrategy[str] = st.builds(
+    _ranges, st.integers(0, 3), st.lists(st.tuples(st.integers(2, 4), st.integers(0, 2)), max_size=2)
+)
 """Lists of processors or memory nodes, such as `0-3,7`. Source: cpuset(7), List format."""
 
 
