@@ -1,8 +1,9 @@
 """run(): a command in a fresh container on the host's file system, with no image, no bundle and no root.
 
 What the command sees: the host's files, read-only; empty directories in place of /run, /tmp, the homes and /sys; a
-/proc and /dev of its own; no network, no capabilities, no way to gain privileges, an environment of PATH, HOME and
-LANG. Pid 1 is a small reaper, the command its child. For an ordinary user it runs in a user namespace with his one id.
+/proc and /dev of its own; no network, no capabilities, no way to gain privileges, no system calls that ordinary
+programs have no use for (`plan.default_seccomp`), an environment of PATH, HOME and LANG. Pid 1 is a small reaper, the
+command its child. For an ordinary user it runs in a user namespace with his one id.
 
 The host's files come through overlayfs. A read-only mount would not do: connect() to a socket that a process of the
 host has bound somewhere, such as docker.sock, needs no writable mount. Through an overlay no such socket can be
@@ -131,6 +132,7 @@ def _container(
 def _spec(command: tuple[str, ...], environment: Mapping[str, str], cwd: str, directory: str) -> Spec:
     import attrs  # noqa: PLC0415  (the faces load no attrs before it is needed)
 
+    from libcontainer_py.plan.default_seccomp import default_seccomp  # noqa: PLC0415
     from libcontainer_py.spec import Spec  # noqa: PLC0415
     from libcontainer_py.spec.config import Capabilities, Root  # noqa: PLC0415
     from libcontainer_py.spec.linux import IDMapping, Namespace  # noqa: PLC0415
@@ -160,6 +162,7 @@ def _spec(command: tuple[str, ...], environment: Mapping[str, str], cwd: str, di
             uid_mappings=(IDMapping(container_id=0, host_id=os.geteuid(), size=1),) if ordinary else (),
             gid_mappings=(IDMapping(container_id=0, host_id=os.getegid(), size=1),) if ordinary else (),
             resources=None if ordinary else base.linux.resources,
+            seccomp=default_seccomp(),
         ),
     )
 

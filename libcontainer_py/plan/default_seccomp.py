@@ -19,6 +19,8 @@ that are closed.
 
 from __future__ import annotations
 
+import functools
+
 from libcontainer_py.spec.linux import Seccomp, Syscall, SyscallArg
 
 TYPE_CHECKING = False
@@ -152,6 +154,7 @@ _PERSONALITIES = (0, 0x0008, 0x20000, 0x20008, 0xFFFFFFFF)
 """LINUX, LINUX32, both with UNAME26, and the question which it is. Not those that make memory executable."""
 
 
+@functools.cache
 def default_seccomp() -> Seccomp:
     """The profile, for all architectures that it is written for."""
     return Seccomp(

@@ -284,6 +284,22 @@ def test_it_has_no_privileges(user: User) -> None:
     assert status["NoNewPrivs"].strip() == "1"
 
 
+SYSTEM_CALLS = """
+import ctypes, errno, os
+libc = ctypes.CDLL(None, use_errno=True)
+def call(*arguments):
+    return errno.errorcode.get(ctypes.get_errno(), "?") if libc.syscall(*arguments) < 0 else "fine"
+numbers = {"x86_64": (250, 321, 272, 39), "aarch64": (219, 280, 97, 172)}[os.uname().machine]
+keyctl, bpf, unshare, getpid = numbers
+print(call(keyctl, 0, -3, 0), call(bpf, 0, 0, 0), call(unshare, 0x10000000), call(getpid))
+"""
+
+
+def test_what_ordinary_programs_have_no_use_for_is_closed(user: User) -> None:
+    output = user.output(f"/usr/bin/python3 -I -S -c '{SYSTEM_CALLS}'; grep ^Seccomp: /proc/self/status")
+    assert output == "EPERM EPERM EPERM fine\nSeccomp:\t2\n"
+
+
 def test_it_is_no_pid_1(user: User) -> None:
     pid, parent, first = user.output("echo $$; echo $PPID; cat /proc/1/comm").split()
     assert (parent, first) == ("1", "reaper")

@@ -29,6 +29,7 @@ MAY_IMPORT = {
     "kernel": "kernel.constants",
     "spec": "lifecycle kernel.constants errors",  # rules name the words of the kernel
     "plan": "spec kernel.constants init.messages errors",
+    "plan.default_seccomp": "spec",
     "hooks": "spec errors",
     "state": "lifecycle spec kernel kernel.constants init.messages errors",  # init.messages: what exec.fifo carries
     "cgroups": "kernel kernel.constants spec errors",
@@ -49,7 +50,7 @@ MAY_IMPORT = {
     "container": f"process {VERBS}",
     "factory": f"process container backends.linux {VERBS}",
     # backends.base: to ask for the reaper, which is no public option of create; kernel: what is mounted on the host
-    "sandbox": "factory container process streams spec backends.base kernel errors",
+    "sandbox": "factory container process streams spec plan.default_seccomp backends.base kernel errors",
     "aio": "factory container process sandbox streams errors",
     "doctor": "backends backends.base backends.linux cgroups kernel kernel.constants errors",
     "testing": f"factory container process sandbox state backends.procedures backends.memory {VERBS}",
