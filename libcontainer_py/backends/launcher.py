@@ -139,21 +139,19 @@ class _Server:
         self.socket.sendmsg([data], [(_socket.SOL_SOCKET, _socket.SCM_RIGHTS, packed)] if descriptors else [])
 
     def close(self) -> None:
-        """Let it end, and reap it."""
+        """Let it end, and reap it. Of several threads that find it dead, one does."""
+        with self._guard:
+            pidfd, self.pidfd = self.pidfd, None
         try:
             self.socket.shutdown(_socket.SHUT_RDWR)  # a forked process may hold a copy of the socket
         except OSError:
             pass  # it ended already
         self.socket.close()
-        if self.pidfd is None:
+        if pidfd is None:
             return
-        if not process.has_ended(self.pidfd, _BYE_TIMEOUT):
-            process.pidfd_send_signal(self.pidfd, 9)
-        try:
-            os.waitid(os.P_PIDFD, self.pidfd, os.WEXITED)
-        except ChildProcessError:
-            pass  # the host reaps everything, or ignores SIGCHLD
-        os.close(self.pidfd)
+        if not process.has_ended(pidfd, _BYE_TIMEOUT):
+            process.pidfd_send_signal(pidfd, 9)
+        _reap(pidfd)
 
 
 _guard = threading.RLock()
@@ -189,7 +187,8 @@ class Launch:
             except _ServerGone:
                 self._ask(_server(interpreter), *request, {**descriptors, "control": theirs.fileno()})
         except BaseException as error:
-            self.control.close()
+            theirs.close()
+            self.discard()  # it may have been asked for already
             if isinstance(error, _ServerGone):
                 raise LauncherError("the fork server died, and its successor too") from error
             raise
@@ -308,7 +307,7 @@ def _reap(pidfd: int) -> None:
 def _made(answer: bytes, pidfd: int) -> Child:
     if answer.startswith(messages.MADE):
         pid = int.from_bytes(answer[1:5], "little")
-        child = Child(pid, pidfd, process.stat(pid).start)  # a zombie at worst: we are its parent
+        child = Child(pid, pidfd, _start_of(pid, pidfd))
         with _guard:
             _children[pid, child.start] = child
         return child
@@ -323,6 +322,21 @@ def _made(answer: bytes, pidfd: int) -> Child:
     if errno in (1, 28):
         hint = "are more namespaces allowed here? See /proc/sys/user/max_*_namespaces and the caller's capabilities"
     raise CreateError(f"new namespaces: {text}", step=step, errno=errno, hint=hint)
+
+
+def _start_of(pid: int, pidfd: int) -> int:
+    """When it started; 0, which no process has, where it ended and was reaped, as where SIGCHLD is ignored."""
+    try:
+        start = process.stat(pid).start
+    except OSError:
+        return 0
+    try:
+        process.pidfd_send_signal(pidfd, 0)
+    except ProcessLookupError:
+        return 0  # that was the start of another, which has its pid
+    except PermissionError:
+        pass  # it is there, and another user's already
+    return start
 
 
 def child(pid: int, start: int) -> Child | None:

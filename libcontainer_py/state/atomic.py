@@ -44,7 +44,10 @@ def replace(directory: int, name: str, data: bytes) -> None:
     try:
         os.rename(temporary, name, src_dir_fd=directory, dst_dir_fd=directory)
     except BaseException:
-        os.unlink(temporary, dir_fd=directory)
+        try:
+            os.unlink(temporary, dir_fd=directory)
+        except FileNotFoundError:
+            pass  # renamed, and interrupted after
         raise
 
 

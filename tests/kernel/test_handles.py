@@ -364,6 +364,72 @@ def test_one_server_for_many_containers_and_another_once_it_died(workshop: Works
         talk.close()
 
 
+def test_a_dead_server_that_two_threads_find(workshop: Workshop) -> None:
+    launcher.shutdown()
+    lives(workshop)
+    (server,) = launcher._servers.values()  # the second thread has it already when the first drops it
+    (pid,) = servers()
+    os.kill(pid, signal.SIGKILL)
+    pidfd_wait(pid)
+    for _ in range(2):
+        launcher._drop(server)  # what a thread does that finds it dead
+    lives(workshop)
+
+
+def test_an_interrupt_right_after_the_request_leaves_no_child(workshop: Workshop) -> None:
+    lives(workshop)
+    bundle = workshop.bundle(shell("exit 7"))
+
+    def interrupt(_frame: object, event: str, function: object) -> None:
+        if event == "c_return" and getattr(function, "__name__", "") == "sendmsg":
+            sys.setprofile(None)
+            raise KeyboardInterrupt
+
+    children = Path(f"/proc/self/task/{os.getpid()}/children")
+    before = children.read_text()
+    sys.setprofile(interrupt)
+    try:
+        with pytest.raises(KeyboardInterrupt):
+            workshop.factory.create(workshop.new_id(), bundle)
+    finally:
+        sys.setprofile(None)
+    lives(workshop)  # the server takes one request after the other
+    assert children.read_text() == before
+    assert workshop.entries() == []
+
+
+IGNORES = """
+import signal, sys
+from libcontainer_py import CreateError, Factory
+signal.signal(signal.SIGCHLD, signal.SIG_IGN)
+factory = Factory(sys.argv[1])
+refused = 0
+for _ in range(int(sys.argv[5])):
+    try:
+        factory.create(sys.argv[4], sys.argv[2])
+    except CreateError as error:
+        refused += error.step == "mount"
+with factory.create(sys.argv[4], sys.argv[3]) as container:
+    container.start()
+    print(refused, container.wait(60))
+"""
+
+
+def test_a_host_that_ignores_its_childrens_end(workshop: Workshop) -> None:
+    bad = shell("exit 7")
+    bad["mounts"].insert(0, {"destination": "/x", "type": "no-such-type", "source": "x"})
+    bundles = [str(workshop.bundle(config)) for config in (bad, shell("exit 7"))]
+    done = subprocess.run(
+        [sys.executable, "-c", IGNORES, str(workshop.root), *bundles, workshop.new_id(), "200"],
+        capture_output=True,
+        text=True,
+        timeout=PATIENCE,
+    )
+    # init may be gone before anybody could look at it: the kernel reaps it
+    assert (done.returncode, done.stdout) == (0, f"200 {ExitStatus(None)}\n"), done.stderr
+    assert workshop.entries() == []
+
+
 def test_the_server_ends_with_its_host(workshop: Workshop) -> None:
     code = (
         "import os, sys\n"

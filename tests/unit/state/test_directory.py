@@ -138,6 +138,21 @@ def test_the_intent_is_replaced_and_kept(store: Directory) -> None:
     assert tree(store.root) == ["c1", "c1/made.json"]
 
 
+def test_an_interrupt_right_after_the_rename_stays_one(full: Directory) -> None:
+    def interrupt(_frame: object, event: str, function: object) -> None:
+        if event == "c_return" and function is os.rename:
+            raise KeyboardInterrupt
+
+    record = full.load("c1")
+    sys.setprofile(interrupt)
+    try:
+        with pytest.raises(KeyboardInterrupt):
+            full.save(record)
+    finally:
+        sys.setprofile(None)
+    assert full.load("c1") == record
+
+
 @pytest.mark.parametrize("content", [b"", b"{", b"null", b"[]", b'{"version":1}', b"\xff"])
 def test_an_intent_that_cannot_be_read_is_none(store: Directory, content: bytes) -> None:
     store.make("c1", INTENT)
