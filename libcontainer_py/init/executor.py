@@ -275,7 +275,7 @@ class Executor:
         """Tell the host that all is done; go to exec.fifo once it has saved state.json, and wait there to be released.
 
         The fifo was given as O_PATH, so that the container never sees the state directory, and is opened through the
-        host's procfs.
+        host's procfs, of which only our own descriptors are left.
         """
         # with the pid that startContainer hooks see: in the container's pid namespace
         self.state = state.replace(b"{", b'{"pid": %d, ' % os.getpid(), 1)
@@ -286,8 +286,8 @@ class Executor:
         if self.filter is not None:
             self.filter.state = saved[len(messages.SAVED) :]
         libc.prctl(PR_SET_DUMPABLE, 0)
-        path = f"self/fd/{self.descriptors['fifo']}"
-        fifo = os.open(path, os.O_WRONLY | os.O_CLOEXEC, dir_fd=self.filesystem.procfs)
+        path = str(self.descriptors["fifo"])
+        fifo = os.open(path, os.O_WRONLY | os.O_CLOEXEC, dir_fd=self.filesystem.descriptors)
         while True:
             try:
                 os.write(fifo, b"0")
@@ -295,11 +295,11 @@ class Executor:
             except BrokenPipeError:
                 # Who came is gone already, killed or out of time. The next one is waited for with the old end still
                 # open: should that close after he came, he would see an end of file.
-                again = os.open(path, os.O_WRONLY | os.O_CLOEXEC, dir_fd=self.filesystem.procfs)
+                again = os.open(path, os.O_WRONLY | os.O_CLOEXEC, dir_fd=self.filesystem.descriptors)
                 os.close(fifo)
                 fifo = again
         os.close(self.descriptors.pop("fifo"))
-        os.close(self.filesystem.procfs)
+        os.close(self.filesystem.descriptors)
         self.fifo = fifo
 
     def do_start_hooks(self, hooks: "tuple[tuple[str, tuple[str, ...], tuple[str, ...], float | None], ...]") -> None:

@@ -36,11 +36,17 @@ _ENOENT, _EINVAL = 2, 22
 
 
 class Filesystem:
-    """The root file system that is being built. `root` is a descriptor of its top, `procfs` one of the host's /proc."""
+    """The root file system that is being built. `root` is a descriptor of its top, `procfs` one of the host's /proc.
+
+    After `pivot`, `procfs` is closed, and of the host's /proc there is only `descriptors`: a clone of our own
+    /proc/self/fd. Init waits for its start with that, maybe for long, and a container that shares its pid namespace and
+    has CAP_SYS_PTRACE reaches whatever init has open.
+    """
 
     def __init__(self) -> None:
         self.path: str = ""
         self.root: int = -1
+        self.descriptors: int = -1
         self.procfs: int = os.open("/proc", O_PATH | os.O_DIRECTORY | os.O_CLOEXEC)
         if libc.fstatfs_type(self.procfs) != PROC_SUPER_MAGIC:
             raise OSError(_ENOENT, "the host's /proc is no procfs", "/proc")
@@ -101,6 +107,9 @@ class Filesystem:
 
     def pivot(self, propagation: int) -> None:
         """Change into the root file system and let go of the host's."""
+        self.descriptors = libc.open_tree(self.procfs, "self/fd", OPEN_TREE_CLONE | OPEN_TREE_CLOEXEC)
+        os.close(self.procfs)
+        self.procfs = -1
         old = os.open("/", O_PATH | os.O_DIRECTORY | os.O_CLOEXEC)
         os.fchdir(self.root)
         libc.pivot_root(".", ".")

@@ -391,6 +391,17 @@ def test_no_descriptor_of_the_host_leaks(workshop: Workshop, tmp_path: Path) -> 
     assert set(seen) == {0, 1, 2}
 
 
+def test_an_init_that_waits_has_no_way_to_the_host(workshop: Workshop) -> None:
+    # whoever shares its pid namespace and may ptrace it follows /proc/PID/fd
+    with workshop.create(runc_spec()) as container:
+        descriptors = Path(f"/proc/{container.init_pid}/fd")
+        directories = [path for path in descriptors.iterdir() if path.is_dir()]
+        assert directories  # its own descriptors, through which it opens exec.fifo
+        for directory in directories:
+            for up in ("", "..", "../../.."):
+                assert {*os.listdir(directory / up)} <= {*os.listdir(descriptors)}
+
+
 def test_no_descriptor_reaches_the_command_of_a_reaper(workshop: Workshop, tmp_path: Path) -> None:
     from libcontainer_py import run
 
