@@ -126,7 +126,10 @@ class Fifo:
                 if not first and self._frozen():
                     return "paused"
                 if left == 0:
-                    return "timeout"
+                    # Init leaves when it could write, read or not: should it be about to, the program would run while
+                    # we say that it did not start.
+                    self._poll(pidfd, _SLICE)
+                    return self._verdict(pidfd) if self._readable() else "timeout"
                 first = False
 
     def unblock(self) -> None:

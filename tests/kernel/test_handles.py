@@ -398,6 +398,17 @@ def test_an_interrupt_right_after_the_request_leaves_no_child(workshop: Workshop
     assert workshop.entries() == []
 
 
+def test_a_start_without_time_knows_whether_the_program_runs(workshop: Workshop) -> None:
+    bundle = workshop.bundle(shell("exit 7"))
+    for _ in range(10):
+        with workshop.create(bundle) as container:
+            try:
+                container.start(timeout=0)
+            except ContainerTimeout as late:
+                assert late.released
+            assert container.wait(PATIENCE).returncode == 7
+
+
 IGNORES = """
 import signal, sys
 from libcontainer_py import CreateError, Factory
