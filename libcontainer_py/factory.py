@@ -8,6 +8,7 @@ import warnings
 from libcontainer_py.backends.base import CreateRequest
 from libcontainer_py.container import Container
 from libcontainer_py.errors import BrokenStateWarning, ContainerNotFound, StateError
+from libcontainer_py.process import PIPE
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -26,6 +27,8 @@ if TYPE_CHECKING:
 
     StrPath: TypeAlias = "str | os.PathLike[str]"
     Stdio: TypeAlias = int | HasFileno | None
+
+_STDOUT = -2  # subprocess.STDOUT
 
 
 class Factory:
@@ -73,7 +76,7 @@ class Factory:
         request = CreateRequest(
             container_id,
             os.path.abspath(os.fspath(bundle)) if isinstance(bundle, (str, os.PathLike)) else "",
-            None if isinstance(bundle, (str, os.PathLike)) else bundle,
+            None if isinstance(bundle, (str, os.PathLike)) else _spec(bundle),
             descriptor_of(stdin),
             descriptor_of(stdout),
             descriptor_of(stderr),
@@ -119,6 +122,25 @@ class Factory:
         return [*self.backend.sweep()]
 
 
+def _spec(given: object) -> Spec:
+    from libcontainer_py.spec import Spec  # noqa: PLC0415  (attrs, which create loads anyway)
+
+    if not isinstance(given, Spec):
+        raise TypeError(
+            f"a bundle is the path of a directory, or a Spec, not {type(given).__name__}; Spec.from_dict makes one"
+        )
+    return given
+
+
 def descriptor_of(stream: Stdio) -> int | None:
-    """The descriptor of a stream as create takes it; None stays None: inherit."""
-    return stream if stream is None or isinstance(stream, int) else stream.fileno()
+    """The descriptor of a stream as create takes it; None stays None: inherit. Raises TypeError, ValueError."""
+    if stream is None:
+        return None
+    if isinstance(stream, int):
+        if stream in (PIPE, _STDOUT):
+            name = "PIPE" if stream == PIPE else "STDOUT"
+            raise ValueError(f"{name} cannot be used here: give a file or its descriptor, as one end of os.pipe()")
+        return stream
+    if not hasattr(stream, "fileno"):
+        raise TypeError(f"a stream is None, DEVNULL, a file or its descriptor, not {type(stream).__name__}")
+    return stream.fileno()

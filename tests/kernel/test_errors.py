@@ -5,7 +5,9 @@ from __future__ import annotations
 import errno
 import json
 import os
+import subprocess
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -111,6 +113,25 @@ def test_no_bundle(workshop: Workshop, container_id: str, tmp_path: Path) -> Non
     error = refused(workshop, container_id, tmp_path / "nowhere")
     assert "no such file or directory" in str(error)
     assert f"no directory {tmp_path}/nowhere" in str(error)
+
+
+@pytest.mark.parametrize("bundle", [None, {"ociVersion": "1.0.2"}, b"/bundle", 5])
+def test_what_is_no_bundle(workshop: Workshop, container_id: str, bundle: Any) -> None:
+    with pytest.raises(TypeError, match=f"a Spec, not {type(bundle).__name__}"):
+        workshop.factory.create(container_id, bundle)
+    assert workshop.entries() == []
+
+
+@pytest.mark.parametrize(
+    ("stream", "kind", "says"),
+    [("hello", TypeError, "not str"), (subprocess.PIPE, ValueError, "PIPE"), (subprocess.STDOUT, ValueError, "STDOUT")],
+)
+def test_what_is_no_stream(
+    workshop: Workshop, config: Config, container_id: str, stream: Any, kind: type[Exception], says: str
+) -> None:
+    with pytest.raises(kind, match=says):
+        workshop.factory.create(container_id, workshop.bundle(config), stdin=stream)
+    assert workshop.entries() == []
 
 
 def test_no_config(workshop: Workshop, container_id: str, tmp_path: Path) -> None:
