@@ -41,6 +41,8 @@ class Factory:
     def __init__(self, root: StrPath | None = None, *, backend: Backend | None = None) -> None:
         if root is not None and backend is not None:
             raise TypeError("give a root or a backend, not both: a backend has its root already")
+        if root is not None and not os.fspath(root):
+            raise ValueError("an empty root would be the working directory")
         self._root: str | None = None if root is None else os.path.abspath(os.fspath(root))
         self._given = backend
 

@@ -138,6 +138,11 @@ class _Server:
         packed = b"".join(number.to_bytes(4, sys.byteorder) for number in descriptors)
         self.socket.sendmsg([data], [(_socket.SOL_SOCKET, _socket.SCM_RIGHTS, packed)] if descriptors else [])
 
+    def watch(self) -> int | None:
+        """Another pidfd of it, which the caller closes; None: another thread closes it just now, or it is gone."""
+        with self._guard:
+            return None if self.pidfd is None else os.dup(self.pidfd)
+
     def close(self) -> None:
         """Let it end, and reap it. Of several threads that find it dead, one does."""
         with self._guard:
@@ -214,7 +219,7 @@ class Launch:
                 raise
             _drop(server)
             raise _ServerGone from error
-        self._server = None if server.pidfd is None else os.dup(server.pidfd)
+        self._server = server.watch()
 
     def born(self) -> Child:
         """Wait for the server's answer. Raises LauncherError, UnsupportedPlatform, CreateError: the kernel's answer."""

@@ -91,7 +91,7 @@ class Executor:
         """Be user and group 0 of the new user namespace, whose maps the fork server has written."""
         os.setresgid(0, 0, 0)
         os.setresuid(0, 0, 0)
-        libc.prctl(PR_SET_DUMPABLE, 1)  # our files under /proc belong to us again; undone by do_hide
+        libc.prctl(PR_SET_DUMPABLE, 0)  # the fork server had to be, for the maps; nobody shall trace us
 
     def do_unshare(self, flags: int) -> None:
         libc.unshare(flags)
@@ -129,7 +129,11 @@ class Executor:
         libc.setdomainname(name)
 
     def do_oom_score_adj(self, value: int) -> None:
-        self._write("self/oom_score_adj", str(value))
+        libc.prctl(PR_SET_DUMPABLE, 1)  # or in a user namespace the file is not ours
+        try:
+            self._write("self/oom_score_adj", str(value))
+        finally:
+            libc.prctl(PR_SET_DUMPABLE, 0)
 
     def do_sysctl(self, pairs: "tuple[tuple[str, str], ...]") -> None:
         """Of our namespaces, through the host's procfs: /proc/sys shows each process its own."""

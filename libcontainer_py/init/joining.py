@@ -35,7 +35,6 @@ def enter(stage: "tuple[tuple[tuple[str, int], ...], str | None]", descriptors: 
         if flag == CLONE_NEWUSER:
             os.setresgid(0, 0, 0)
             os.setresuid(0, 0, 0)
-            libc.prctl(PR_SET_DUMPABLE, 1)  # or our files under /proc would be of the first namespace's root
     if offsets is not None:
         libc.unshare(CLONE_NEWTIME)
         if offsets:
@@ -53,7 +52,13 @@ def _join(name: str, descriptor: int, flag: int) -> None:
 
 def _write_offsets(offsets: str) -> None:
     path = "/proc/self/timens_offsets"
-    descriptor = os.open(path, os.O_WRONLY | os.O_CLOEXEC)
+    libc.prctl(
+        PR_SET_DUMPABLE, 1
+    )  # or the file is of the first namespace's root; we are in no pid namespace to be seen
+    try:
+        descriptor = os.open(path, os.O_WRONLY | os.O_CLOEXEC)
+    finally:
+        libc.prctl(PR_SET_DUMPABLE, 0)
     try:
         os.write(descriptor, offsets.encode())
     except OSError as error:

@@ -113,10 +113,15 @@ def pidfd_send_signal(pidfd: int, signal: int) -> None:
     _signal.pidfd_send_signal(pidfd, signal)
 
 
+_boot_id: "list[str]" = []
+
+
 def boot_id() -> str:
-    """The random id of this boot of the kernel. Source: random(4)."""
-    with open("/proc/sys/kernel/random/boot_id") as file:
-        return file.read().strip()
+    """The random id of this boot of the kernel, read once. Source: random(4)."""
+    if not _boot_id:
+        with open("/proc/sys/kernel/random/boot_id") as file:
+            _boot_id.append(file.read().strip())
+    return _boot_id[0]
 
 
 def namespace_inode(name: str, pid: "int | str" = "thread-self") -> int:

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import errno
 import os
+import stat
 import time
 
 from libcontainer_py.errors import ContainerError, ContainerExists, ContainerNotFound, ContainerTimeout, StateError
@@ -212,12 +213,15 @@ class Directory:
                 raise unusable(os.path.join(self._root, container_id, fifo.NAME), error) from error
 
     def has_fifo(self, container_id: str) -> bool:
-        """Whether exec.fifo is there."""
-        descriptor = self._find(container_id)
-        if descriptor is None:
+        """Whether exec.fifo is there, and a fifo. For a status: nothing is opened."""
+        check_id(container_id)
+        try:
+            status = os.lstat(f"{self._root}/{container_id}/{fifo.NAME}")
+        except (FileNotFoundError, NotADirectoryError):
             return False
-        with Opened(descriptor):
-            return fifo.is_there(descriptor)
+        except OSError as error:
+            raise unusable(os.path.join(self._root, container_id, fifo.NAME), error) from error
+        return stat.S_ISFIFO(status.st_mode)
 
     def open_fifo(self, container_id: str) -> fifo.Fifo | None:
         """Open exec.fifo for reading, without blocking; None: it is gone, so somebody else won."""
@@ -265,8 +269,8 @@ class Directory:
         name = remains_name(slot_of(container_id))
         with Opened(root):
             try:
-                self._refuse_foreign(root, container_id)
                 removal.check(root, container_id, path)
+                self._refuse_foreign(root, container_id)
                 removal.remove(root, name, os.path.join(self._root, name))
                 os.rename(container_id, name, src_dir_fd=root, dst_dir_fd=root)
             except FileNotFoundError:
@@ -279,10 +283,17 @@ class Directory:
         descriptor = self._open_in(root, container_id)
         if descriptor is None:
             return
+        path = os.path.join(self._root, container_id)
         with Opened(descriptor):
             other = flavour.of_directory(descriptor)
+            strange = flavour.strangers_in(descriptor)
         if other is not None:
-            raise flavour.foreign(os.path.join(self._root, container_id), other, container_id)
+            raise flavour.foreign(path, other, container_id)
+        if strange:
+            hint = "remove it by hand, if it is no longer needed"
+            raise StateError(
+                path, f"is no state directory: it holds {strange[0]!r}", container_id=container_id, hint=hint
+            )
 
     def sweep_remains(self) -> list[Swept]:
         """Remove what crashed `make` and `remove` left under names that no id can have, where nobody holds the lock."""

@@ -51,15 +51,6 @@ def make(directory: int, owner: tuple[int, int]) -> None:
         raise
 
 
-def is_there(directory: int) -> bool:
-    """Whether exec.fifo is there, and a fifo."""
-    try:
-        status = os.stat(NAME, dir_fd=directory, follow_symlinks=False)
-    except FileNotFoundError:
-        return False
-    return stat.S_ISFIFO(status.st_mode)
-
-
 def has_reader(directory: int) -> bool:
     """Whether somebody has exec.fifo open for reading, or waits to open it; who waits reads an end of file then.
 

@@ -30,6 +30,19 @@ def of_directory(directory: int) -> str | None:
     return of_document(document) if is_object(document) else None
 
 
+_OF_A_CONTAINER = frozenset({"state.json", "intent.json", "made.json"})
+_LEFT_OF_ONE = frozenset({"exec.fifo", "config.json", "rootfs", "notify", "checkpoint"})
+_TEMPORARY = ("state-", "intent-", "made-")
+
+
+def strangers_in(directory: int) -> list[str]:
+    """What no runtime puts into a state directory, where nothing else says that an open directory is one."""
+    names = os.listdir(directory)
+    if _OF_A_CONTAINER.intersection(names):
+        return []
+    return sorted(name for name in names if name not in _LEFT_OF_ONE and not name.startswith(_TEMPORARY))
+
+
 def of_document(document: Mapping[str, Any]) -> str | None:
     """The runtime that wrote a state.json; None: runc or this library.
 

@@ -10,6 +10,7 @@ Source: runc 1.1.5 and 1.5.1, libcontainer/container_linux.go (State), libcontai
 
 from __future__ import annotations
 
+import functools
 import json
 import os
 from typing import Any
@@ -30,8 +31,12 @@ _KEPT_HOOKS = ("poststart", "poststop")
 """The kinds that run after a container was created."""
 
 
+@functools.lru_cache(maxsize=64)
 def decode(data: bytes | str, directory: str) -> Record:
-    """The record in the content of `directory`/state.json. Raises StateError, which says what is wrong where."""
+    """The record in the content of `directory`/state.json. Raises StateError, which says what is wrong where.
+
+    The last ones are kept: who asks for a status again and again finds the same content, and a record never changes.
+    """
     return _Reader(os.path.join(directory, NAME), directory).record(data)
 
 

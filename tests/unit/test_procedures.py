@@ -423,3 +423,8 @@ def test_a_handle_leaves_another_container_with_its_id_alone():
     old.delete(force=True)
     backend.store.mend("web")
     assert new.status is Status.CREATED
+
+
+def test_an_empty_root_is_not_the_working_directory():
+    with pytest.raises(ValueError, match="an empty root"):
+        Factory("")

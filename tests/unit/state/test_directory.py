@@ -645,3 +645,15 @@ def test_no_descriptor_is_left(full: Directory) -> None:
     full.make("c1", INTENT)
     full.sweep_remains()
     assert os.listdir("/proc/self/fd") == before
+
+
+def test_a_directory_of_somebody_elses_is_left_alone(store: Directory) -> None:
+    os.makedirs(f"{store.root}/project", 0o700)
+    os.chmod(store.root, 0o700)
+    Path(store.root, "project", "important").touch()
+    with (
+        store.lock("project", timeout=0),
+        pytest.raises(StateError, match="is no state directory: it holds 'important'"),
+    ):
+        store.remove("project")
+    assert Path(store.root, "project", "important").exists()
