@@ -309,6 +309,8 @@ class Directory:
                 path = os.path.join(self._root, name)
                 try:
                     with Lock(self._root, self._make_root, slot, what=path, timeout=0):
+                        if not _is_there(root, name):
+                            continue  # who was at work there is done
                         removal.remove(root, name, path)
                 except ContainerTimeout:
                     continue  # somebody is at work there
@@ -364,6 +366,14 @@ class Directory:
                 return
             except OSError as error:
                 raise unusable(os.path.join(self._root, container_id, name), error) from error
+
+
+def _is_there(parent: int, name: str) -> bool:
+    try:
+        os.stat(name, dir_fd=parent, follow_symlinks=False)
+    except FileNotFoundError:
+        return False
+    return True
 
 
 def _open_directory(parent: int, name: str) -> int:
