@@ -1,6 +1,6 @@
 """Write libcontainer_py/plan/syscalls/*.py from the kernel headers of a Debian suite.
 
-    $ python tests/tools/syscall_tables.py [SUITE]        # trixie-backports
+    $ python tests/tools/syscall_tables.py MIRROR [SUITE]     # the address of a mirror of Debian; trixie-backports
 
 Needs apt-get and dpkg, and the network; changes nothing on the machine but the tables. It lies under tests/ because it
 is a tool of the checkout: linted with the tests, in the source distribution, not in the wheel, and no part of the gate,
@@ -58,10 +58,10 @@ def numbers(text: str) -> dict[str, int]:
     }
 
 
-def download(suite: str, directory: Path) -> tuple[str, Path]:
+def download(mirror: str, suite: str, directory: Path) -> tuple[str, Path]:
     """Fetch and unpack the package. Returns its version and the folder with a folder of headers an architecture."""
     sources = directory / "sources.list"
-    sources.write_text(f"deb [signed-by={KEYRING}] http://deb.debian.org/debian {suite} main\n", encoding="ascii")
+    sources.write_text(f"deb [signed-by={KEYRING}] {mirror} {suite} main\n", encoding="ascii")
     for name in ("lists/partial", "cache/archives/partial"):
         (directory / name).mkdir(parents=True)
     options = {
@@ -102,10 +102,10 @@ def module(name: str, table: dict[str, int], version: str) -> str:
     return "\n".join([*lines, line, "}", ""])
 
 
-def main(suite: str = "trixie-backports") -> None:
+def main(mirror: str, suite: str = "trixie-backports") -> None:
     """Write all tables."""
     with tempfile.TemporaryDirectory() as directory:
-        version, headers = download(suite, Path(directory))
+        version, headers = download(mirror, suite, Path(directory))
         for name, paths in HEADERS.items():
             texts = [(headers / path).read_text(encoding="utf-8") for path in paths]
             table: dict[str, int] = {}
