@@ -76,7 +76,7 @@ class LinuxBirth:
         return tuple(joins), plan.offsets
 
     def _fill_cgroup(self) -> None:
-        """Set the device rules, and give init what it enters its v1 cgroups by: it waits for that before all else."""
+        """Set the device rules, and give init what it enters its v1 cgroups by: it waits for that."""
         cgroup = self._preparation.cgroup
         if cgroup is None:
             return

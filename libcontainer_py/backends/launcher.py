@@ -185,6 +185,7 @@ class Launch:
         self.control: _socket.socket = ours
         self._early: list[bytes] = []
         self._server: int | None = None
+        self._child: Child | None = None
         request = (flags, maps, stage, steps)
         try:
             try:
@@ -225,11 +226,13 @@ class Launch:
         """Wait for the server's answer. Raises LauncherError, UnsupportedPlatform, CreateError: the kernel's answer."""
         answer, pidfd = self._answer()
         if answer != messages.STAGED:
-            return _made(answer, pidfd)
+            self._child = _made(answer, pidfd)
+            return self._child
         try:
-            return _made(*self._answer())
+            self._child = _made(*self._answer())
         finally:
             _reap(pidfd)  # it has nothing more to do
+        return self._child
 
     def _answer(self) -> tuple[bytes, int]:
         """The server's next word. Init may have begun by then: what it says meanwhile is kept for `hear`."""
@@ -272,7 +275,7 @@ class Launch:
     def discard(self) -> None:
         """Kill and reap what was asked for, whatever became of it, and close the control socket."""
         try:
-            child = self.born()
+            child = self._child or self.born()  # the answer comes once
         except ContainerError:
             pass  # there is none
         else:

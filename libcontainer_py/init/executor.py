@@ -310,13 +310,13 @@ class Executor:
         hook.run("startContainer", hooks, self.state)
 
     def do_execute(self, arguments: "tuple[str, ...]", environment: "tuple[str, ...]") -> None:
-        identity.lower_limits(self.limits)
-        signals.reset()
-        if self.filter is not None:
-            self.filter.load(self.sets)
         variables = _variables(environment)
         if self.home:
             variables.setdefault("HOME", self.home)
+        identity.lower_limits(self.limits)
+        signals.reset()
+        if self.filter is not None:
+            self.filter.load(self.sets)  # nothing is computed after it: memory may be closed too
         os.execve(self.program, arguments, variables)
 
     def do_reap(self, arguments: "tuple[str, ...]", environment: "tuple[str, ...]") -> None:
