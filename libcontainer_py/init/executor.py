@@ -15,7 +15,7 @@ from libcontainer_py.init import hook, identity, messages, reaper, signals
 from libcontainer_py.init.filesystem import Filesystem
 from libcontainer_py.init.filtering import SeccompFilter
 from libcontainer_py.kernel import libc, network, scheduling
-from libcontainer_py.kernel.constants import KEYCTL_JOIN_SESSION_KEYRING, PR_SET_DUMPABLE
+from libcontainer_py.kernel.constants import KEYCTL_JOIN_SESSION_KEYRING, KEYCTL_SETPERM, PR_SET_DUMPABLE
 
 _MOST_HIERARCHIES = 64
 _STDIO = (("stdin", 0), ("stdout", 1), ("stderr", 2))
@@ -96,10 +96,11 @@ class Executor:
     def do_unshare(self, flags: int) -> None:
         libc.unshare(flags)
 
-    def do_keyring(self, name: str) -> None:
+    def do_keyring(self, name: str, permissions: int) -> None:
         """A session keyring of its own, so that the container does not possess the host's keys."""
         try:
-            libc.keyctl(KEYCTL_JOIN_SESSION_KEYRING, os.fsencode(name))
+            keyring = libc.keyctl(KEYCTL_JOIN_SESSION_KEYRING, os.fsencode(name))
+            libc.keyctl(KEYCTL_SETPERM, keyring, permissions)
         except OSError as error:
             if error.errno != 38:  # ENOSYS: a kernel without keyrings
                 raise
@@ -197,6 +198,9 @@ class Executor:
 
     def do_ptmx(self) -> None:
         self.filesystem.ptmx()
+
+    def do_own_null(self) -> None:
+        self.filesystem.own_null()
 
     def do_directory(self, path: str) -> None:
         self.filesystem.directory(path)

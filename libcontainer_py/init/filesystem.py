@@ -274,8 +274,43 @@ class Filesystem:
         finally:
             os.close(above)
 
+    def own_null(self) -> None:
+        """Let standard streams that are the host's /dev/null be the container's.
+
+        Whoever has a stream may chmod what it leads to, and that would be the host's device.
+        """
+        streams = [number for number in range(3) if _is_null(number)]
+        if not streams:
+            return
+        try:
+            own = self._open_null(self.find("/dev/null", os.O_NOFOLLOW))
+        except OSError:  # there is none, or it may not be opened there (nodev)
+            own = -1
+        try:
+            own = self._open_null(_readonly_null()) if own < 0 else own
+        except PermissionError as error:  # a device of linux.devices has no rule of its own
+            raise PermissionError(
+                error.errno, "a stream is the null device, but linux.resources.devices denies it (c 1:3)", "/dev/null"
+            ) from None
+        for number in streams:
+            os.dup2(own, number)
+        os.close(own)
+
+    def _open_null(self, found: int) -> int:
+        """Open what is an O_PATH descriptor, which is closed; -1 where it is not the null device."""
+        try:
+            if not _is_null(found):
+                return -1
+            return os.open(f"self/fd/{found}", os.O_RDWR | os.O_CLOEXEC, dir_fd=self.procfs)
+        finally:
+            os.close(found)
+
     def mask(self, path: str) -> None:
-        """Hide a file behind the host's /dev/null, a directory behind an empty read-only tmpfs; silent without one."""
+        """Hide a file behind the host's /dev/null, a directory behind an empty tmpfs; silent without one.
+
+        Both read-only: a chmod of the mask would be one of the host's device. Nothing of the container's hides
+        anything, since what is called null there may be something else.
+        """
         try:
             target = self.find(path)
         except (FileNotFoundError, NotADirectoryError):
@@ -284,9 +319,11 @@ class Filesystem:
             if stat.S_ISDIR(os.fstat(target).st_mode):
                 libc.mount("tmpfs", f"/proc/self/fd/{target}", "tmpfs", MS_RDONLY, "size=0,nr_inodes=1")
                 return
-            if os.stat("/dev/null").st_rdev != os.makedev(1, 3):
-                raise OSError(19, "the host's /dev/null is not the null device", "/dev/null")
-            libc.mount("/dev/null", f"/proc/self/fd/{target}", None, MS_BIND)
+            null = _readonly_null()
+            try:
+                self._attach(null, target)
+            finally:
+                os.close(null)
         finally:
             os.close(target)
 
@@ -305,6 +342,27 @@ class Filesystem:
                 os.close(tree)
         finally:
             os.close(target)
+
+
+def _is_null(descriptor: int) -> bool:
+    found = os.fstat(descriptor)
+    return stat.S_ISCHR(found.st_mode) and found.st_rdev == os.makedev(1, 3)
+
+
+def _readonly_null() -> int:
+    """The host's /dev/null as a detached mount, read-only: of a device that hinders only chmod and the like.
+
+    The caller closes it.
+    """
+    tree = libc.open_tree(-100, "/dev/null", OPEN_TREE_CLONE | OPEN_TREE_CLOEXEC)
+    try:
+        if not _is_null(tree):
+            raise OSError(19, "the host's /dev/null is not the null device", "/dev/null")
+        libc.mount_setattr(tree, "", AT_EMPTY_PATH, attr_set=MOUNT_ATTR_RDONLY)
+    except OSError:
+        os.close(tree)
+        raise
+    return tree
 
 
 def _make_private(path: str) -> None:

@@ -141,9 +141,9 @@ def default_signal(number: int) -> None:
     syscall("rt_sigaction", number, ctypes.create_string_buffer(32), None, 8)
 
 
-def keyctl(operation: int, name: bytes) -> int:
-    """keyctl(2) for KEYCTL_JOIN_SESSION_KEYRING."""
-    return syscall("keyctl", operation, name, 0, 0, 0)
+def keyctl(operation: int, first: "bytes | int", second: int = 0) -> int:
+    """keyctl(2) for operations of one argument or two."""
+    return syscall("keyctl", operation, first, second, 0, 0)
 
 
 def openat2(directory: int, path: str, flags: int, *, mode: int = 0, resolve: int = 0) -> int:

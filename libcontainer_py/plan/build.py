@@ -26,6 +26,11 @@ if TYPE_CHECKING:
     from libcontainer_py.spec.linux import IDMapping, Linux, Seccomp
 
 
+# What a new session keyring permits, and beyond that to search it: its owner is who creates the container, its program
+# runs as somebody else. Source: keyrings(7), Key permissions
+_KEYRING, _SEARCH_BY_USER, _SEARCH_BY_OTHERS = 0x3F130000, 0x00080000, 0x00000008
+
+
 def build(
     spec: Spec,
     *,
@@ -84,7 +89,8 @@ def _begin(container_id: str, kinds: set[str], spec: Spec) -> Iterator[Step]:
     if "user" in kinds:
         yield Step("become_root", (), "linux.uidMappings, linux.gidMappings")
     yield Step("session", (), "a session of its own")
-    yield Step("keyring", (f"_ses.{container_id}",), "a session keyring of its own")
+    permissions = _KEYRING | (_SEARCH_BY_OTHERS if "user" in kinds else _SEARCH_BY_USER)
+    yield Step("keyring", (f"_ses.{container_id}", permissions), "a session keyring of its own")
     yield Step("stdio", (spec.process.user.uid if spec.process is not None else 0,), "the caller's streams")
     if "network" in kinds:
         yield Step("loopback", (), "linux.namespaces")
@@ -126,6 +132,7 @@ def _filesystem(
         yield step
     yield from enter_cgroups
     yield from mounts.devices(spec, facts)
+    yield Step("own_null", (), "no stream leads to a device of the host's")
     yield Step("directory", (posixpath.normpath("/" + spec.process.cwd.lstrip("/")),), "process.cwd")
     hooks = spec.hooks
     if hooks is not None and (hooks.prestart or hooks.create_runtime or hooks.create_container):

@@ -504,6 +504,8 @@ def test_configured_devices(workshop: Workshop, config: Config) -> None:
         {"path": "/dev/pipe", "type": "p", "fileMode": 0o622, "uid": 5},
         {"path": "/dev/block", "type": "b", "major": 7, "minor": 77},
     ]
+    # what takes the place of a default device has no rule of its own
+    config["linux"]["resources"]["devices"].append({"allow": True, "type": "c", "major": 1, "minor": 3})
     seen = workshop.sh(config, "cd /dev; stat -c '%n %F %t:%T %a %u:%g' null new/kmsg pipe block")
     assert seen.splitlines() == [
         "null character special file 1:3 600 3:4",
