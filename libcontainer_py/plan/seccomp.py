@@ -37,7 +37,6 @@ import attrs
 
 from libcontainer_py.errors import ConfigError, Problem, UnsupportedPlatform
 from libcontainer_py.kernel import constants
-from libcontainer_py.plan import seccomp_words as words
 from libcontainer_py.plan.decisions import (
     ARCHITECTURE,
     ARGUMENTS,
@@ -51,6 +50,7 @@ from libcontainer_py.plan.decisions import (
     pack,
 )
 from libcontainer_py.plan.syscalls import table
+from libcontainer_py.spec import seccomp as words
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -58,8 +58,8 @@ if TYPE_CHECKING:
     from typing import TypeAlias
 
     from libcontainer_py.plan.decisions import Decision
-    from libcontainer_py.plan.seccomp_words import Architecture, Comparison
     from libcontainer_py.spec.linux import Seccomp
+    from libcontainer_py.spec.seccomp import Architecture, Comparison
 
     Alternative: TypeAlias = tuple[Comparison, ...]
 

@@ -99,6 +99,7 @@ def of_values(spec: Spec) -> Iterator[Problem]:
     if spec.linux is not None:
         yield from _linux(spec.linux)
     yield from rules.of_scheduling(spec)
+    yield from rules.of_resctrl(spec)
 
 
 def between(spec: Spec) -> Iterator[Problem]:
@@ -111,6 +112,7 @@ def between(spec: Spec) -> Iterator[Problem]:
         yield Problem("linux.namespaces", "a mount namespace cannot be joined", kinds["mount"].path, hint)
     yield from rules.of_sysctl(spec)
     yield from rules.of_time(spec)
+    yield from rules.of_network(spec)
     for name in ("hostname", "domainname"):
         if getattr(spec, name) is not None and "uts" not in kinds:  # it would change the host's
             yield Problem(name, "needs a uts namespace", getattr(spec, name), 'add {"type": "uts"} to linux.namespaces')
@@ -222,6 +224,10 @@ def _linux(linux: Linux) -> Iterator[Problem]:
     propagation = linux.rootfs_propagation
     if propagation and propagation not in PROPAGATIONS:
         yield Problem("linux.rootfsPropagation", f"unknown propagation {propagation!r}", propagation)
+    if linux.seccomp is not None:
+        from libcontainer_py.spec import seccomp  # noqa: PLC0415  (its tables of words, for who has a profile)
+
+        yield from seccomp.problems(linux.seccomp)
 
 
 def _mappings(path: str, mappings: Sequence[IDMapping]) -> Iterator[Problem]:

@@ -111,6 +111,39 @@ VALUES = (
     add("linux.readonlyPaths", ""),
     put("linux.cgroupsPath", "/a/../b"),
     put("linux.rootfsPropagation", "sideways"),
+    put("process.scheduler", {"policy": "SCHED_SOON"}, "process.scheduler.policy"),
+    put("process.scheduler", {"policy": "SCHED_IDLE", "flags": ["FAST"]}, "process.scheduler.flags[0]"),
+    put("process.scheduler", {"policy": "SCHED_OTHER", "nice": 20}, "process.scheduler.nice"),
+    put("process.scheduler", {"policy": "SCHED_BATCH", "priority": 1}, "process.scheduler.priority"),
+    put("process.scheduler", {"policy": "SCHED_FIFO", "runtime": 9}, "process.scheduler.runtime"),
+    put("process.ioPriority", {"class": "IDLE", "priority": 0}, "process.ioPriority.class"),
+    put("process.ioPriority", {"class": "IOPRIO_CLASS_BE", "priority": 8}, "process.ioPriority.priority"),
+    put("process.execCPUAffinity", {"initial": "0-", "final": "1"}, "process.execCPUAffinity.initial"),
+    put("process.execCPUAffinity", {"final": "3-1"}, "process.execCPUAffinity.final"),
+    put("linux.memoryPolicy", {"mode": "MPOL_ANY"}, "linux.memoryPolicy.mode"),
+    put("linux.memoryPolicy", {"mode": "MPOL_LOCAL", "flags": ["X"]}, "linux.memoryPolicy.flags[0]"),
+    put("linux.memoryPolicy", {"mode": "MPOL_BIND", "nodes": "a"}, "linux.memoryPolicy.nodes"),
+    put("linux.personality", {"domain": "BSD"}, "linux.personality.domain"),
+    put("linux.personality", {"domain": "LINUX", "flags": ["X"]}, "linux.personality.flags"),
+    put("linux.sysctl", {"vm.swappiness": "1"}, 'linux.sysctl["vm.swappiness"]'),
+    put("linux.sysctl", {"net/../vm/swappiness": "1"}, 'linux.sysctl["net/../vm/swappiness"]'),
+    put("linux.sysctl", {"kernel.hostname": "h"}, 'linux.sysctl["kernel.hostname"]'),
+    *(put("linux.intelRdt", {"closID": name}, "linux.intelRdt.closID") for name in ("a/b", "..", "info")),
+    put("linux.intelRdt", {"memBwSchema": "L3:0=f"}, "linux.intelRdt.memBwSchema"),
+    put("linux.intelRdt", {"schemata": ["L3:0=f", "L3:1=f\nMB:0=9"]}, "linux.intelRdt.schemata[1]"),
+    put("linux.seccomp", {"defaultAction": "SCMP_ACT_DENY"}, "linux.seccomp.defaultAction"),
+    put(
+        "linux.seccomp",
+        {"defaultAction": "SCMP_ACT_KILL", "flags": ["FAST"], "architectures": ["VAX"]},
+        "linux.seccomp.flags[0]",
+        "linux.seccomp.architectures[0]",
+    ),
+    put(
+        "linux.seccomp",
+        {"defaultAction": "SCMP_ACT_ALLOW", "syscalls": [{"names": [""], "action": "SCMP_ACT_LOG", "errnoRet": 1}]},
+        "linux.seccomp.syscalls[0].names[0]",
+        "linux.seccomp.syscalls[0].errnoRet",
+    ),
 )
 """Values that are of the right kind, but wrong."""
 
@@ -177,6 +210,33 @@ def _names_of_the_host(document: dict[str, Any]) -> list[str]:
     return ["hostname", "domainname"]
 
 
+def _offsets(kinds: list[str], clock: str, at: str) -> Callable[[dict[str, Any]], list[str]]:
+    def apply(document: dict[str, Any]) -> list[str]:
+        linux = _without(document, "time")
+        linux["namespaces"] += [{"type": kind} for kind in kinds]
+        linux["timeOffsets"] = {clock: {"secs": 1}}
+        return [f"linux.timeOffsets{at}"]
+
+    return apply
+
+
+def _devices(kinds: list[str], at: str, **devices: str | None) -> Callable[[dict[str, Any]], list[str]]:
+    def apply(document: dict[str, Any]) -> list[str]:
+        linux = _without(document, "network")
+        linux.pop("sysctl", None)
+        linux["namespaces"] += [{"type": kind} for kind in kinds]
+        linux["netDevices"] = {host: {"name": name} if name else {} for host, name in devices.items()}
+        return [f"linux.netDevices{at}"]
+
+    return apply
+
+
+def _sysctl_of_the_host(document: dict[str, Any]) -> list[str]:
+    _without(document, "network")["sysctl"] = {"net.core.somaxconn": "1"}
+    document["linux"].pop("netDevices", None)
+    return ['linux.sysctl["net.core.somaxconn"]']
+
+
 def _long_name(document: dict[str, Any]) -> list[str]:
     _without(document, "uts")["namespaces"].append({"type": "uts"})
     document["hostname"] = "h" * 65
@@ -210,6 +270,8 @@ def _mapped(at: str, *rows: tuple[int, int, int]) -> Callable[[dict[str, Any]], 
 
 _ONE_ID = {"containerID": 0, "hostID": 0, "size": 1}
 _MAPS = ("linux.namespaces", "linux.uidMappings", "linux.gidMappings")
+_OF_NETWORK = ("linux.namespaces", "linux.netDevices", "linux.sysctl")
+_OF_TIME = ("linux.namespaces", "linux.timeOffsets")
 
 SECTIONS = (
     add("linux.namespaces", {"type": "mount"}, ".type"),
@@ -224,6 +286,13 @@ SECTIONS = (
     Fault(_MAPS, _mapped("[1].containerID", (0, 0, 1), (0, 5, 1))),
     Fault(_MAPS, _mapped("[1].hostID", (0, 0, 1), (5, 0, 1))),
     Fault(_MAPS, _mapped("[0].hostID", (0, 2**32 - 1, 1))),
+    Fault(_OF_TIME, _offsets([], "monotonic", "")),
+    Fault(_OF_TIME, _offsets(["time"], "realtime", '["realtime"]')),
+    Fault(_OF_NETWORK, _devices([], "", eth0=None)),
+    Fault(_OF_NETWORK, _devices(["network"], '["lo"]', lo="x")),
+    Fault(_OF_NETWORK, _devices(["network"], '["eth0"].name', eth0="a/b")),
+    Fault(_OF_NETWORK, _devices(["network"], '["eth1"].name', eth0=None, eth1="eth0")),
+    Fault(_OF_NETWORK, _sysctl_of_the_host),
 )
 """Sections that do not fit each other, or a section in itself."""
 

@@ -6,8 +6,8 @@ import pytest
 
 from libcontainer_py.errors import ConfigError, UnsupportedPlatform
 from libcontainer_py.plan.seccomp import compile_filter
-from libcontainer_py.plan.seccomp_words import problems
 from libcontainer_py.spec.linux import Seccomp
+from libcontainer_py.spec.seccomp import problems
 
 READ = {"names": ["read"], "action": "SCMP_ACT_ALLOW"}
 LISTENER = {"listenerPath": "/run/agent.sock"}

@@ -11,9 +11,9 @@ import pytest
 
 from libcontainer_py.kernel.constants import SYSCALLS
 from libcontainer_py.plan import default_seccomp as profile
-from libcontainer_py.plan.seccomp_words import ARCHITECTURES as ARCHITECTURE_WORDS
-from libcontainer_py.plan.seccomp_words import MACHINES
 from libcontainer_py.plan.syscalls import ARCHITECTURES, table
+from libcontainer_py.spec.seccomp import ARCHITECTURES as ARCHITECTURE_WORDS
+from libcontainer_py.spec.seccomp import MACHINES
 from tests.seccomp import Libseccomp
 
 WORDS = {
