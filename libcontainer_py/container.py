@@ -10,7 +10,7 @@ import threading
 
 from libcontainer_py.errors import ContainerTimeout
 from libcontainer_py.lifecycle import Operation, Status, require, status_of
-from libcontainer_py.process import ExitStatus
+from libcontainer_py.process import ExitStatus, signal_number
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -20,6 +20,8 @@ if TYPE_CHECKING:
     from libcontainer_py.backends.base import Backend
     from libcontainer_py.record import Record
     from libcontainer_py.spec import State
+
+_SIGKILL = 9
 
 
 class Container:
@@ -148,18 +150,18 @@ class Container:
         require(self.id, Operation.RESUME, self.status)
         self._backend.thaw(self._record)
 
-    def signal(self, sig: int) -> None:
-        """Send a signal to init. Nothing is claimed about what it does with it.
+    def signal(self, sig: int | str) -> None:
+        """Send a signal to init, by its number or its name: 15, signal.SIGTERM, "TERM", "SIGRTMIN+3".
 
-        Raises IllegalOperation where it has stopped, ValueError for a number that is no signal.
+        Nothing is claimed about what init does with it. Raises IllegalOperation where it has stopped, ValueError for
+        what is no signal.
         """
-        if not 1 <= int(sig) <= 64:
-            raise ValueError(f"unknown signal {sig!r}: a signal is a number from 1 to 64")
+        number = signal_number(sig)
         require(self.id, Operation.SIGNAL, self.status)
-        if int(sig) == 9:
+        if number == _SIGKILL:
             self._backend.kill(self._record)
         else:
-            self._backend.signal(self._record, int(sig))
+            self._backend.signal(self._record, number)
 
     def kill(self) -> None:
         """SIGKILL to all of it, paused or not. Raises IllegalOperation where it has stopped."""

@@ -7,7 +7,7 @@ import warnings
 
 from libcontainer_py.backends.base import CreateRequest
 from libcontainer_py.container import Container
-from libcontainer_py.errors import BrokenStateWarning, ContainerNotFound, StateError
+from libcontainer_py.errors import BrokenStateWarning, ConfigError, ContainerNotFound, Problem, StateError
 from libcontainer_py.process import PIPE
 
 TYPE_CHECKING = False
@@ -43,6 +43,8 @@ class Factory:
             raise TypeError("give a root or a backend, not both: a backend has its root already")
         if root is not None and not os.fspath(root):
             raise ValueError("an empty root would be the working directory")
+        if root is not None and (why := _unusable(os.fspath(root))):
+            raise ValueError(f"the path of the root {why}: {os.fspath(root)!r}")
         self._root: str | None = None if root is None else os.path.abspath(os.fspath(root))
         self._given = backend
 
@@ -77,7 +79,7 @@ class Factory:
         """
         request = CreateRequest(
             container_id,
-            os.path.abspath(os.fspath(bundle)) if isinstance(bundle, (str, os.PathLike)) else "",
+            _path(os.fspath(bundle)) if isinstance(bundle, (str, os.PathLike)) else "",
             None if isinstance(bundle, (str, os.PathLike)) else _spec(bundle),
             descriptor_of(stdin),
             descriptor_of(stdout),
@@ -122,6 +124,22 @@ class Factory:
     def sweep(self) -> builtins.list[Swept]:
         """Remove what crashes left, where it is proven that nobody needs it: never a living container."""
         return [*self.backend.sweep()]
+
+
+def _path(bundle: str) -> str:
+    why = _unusable(bundle)
+    if why:
+        raise ConfigError([Problem("", f"the path of the bundle {why}: {bundle!r}", bundle)])
+    return os.path.abspath(bundle)
+
+
+def _unusable(path: str) -> str:
+    """Why no system call takes this path, or ""."""
+    try:
+        os.fsencode(path)
+    except UnicodeEncodeError:
+        return "contains a character that no file name can have"
+    return "contains a NUL character" if "\0" in path else ""
 
 
 def _spec(given: object) -> Spec:

@@ -11,6 +11,37 @@ DEVNULL = -3
 PIPE = -1
 """For stdout and stderr of `run()`: capture it. The same number as subprocess.PIPE."""
 
+_SIGNALS = (
+    *("HUP", "INT", "QUIT", "ILL", "TRAP", "ABRT", "BUS", "FPE", "KILL", "USR1", "SEGV", "USR2", "PIPE", "ALRM"),
+    *("TERM", "STKFLT", "CHLD", "CONT", "STOP", "TSTP", "TTIN", "TTOU", "URG", "XCPU", "XFSZ", "VTALRM", "PROF"),
+    *("WINCH", "IO", "PWR", "SYS"),
+)
+"""Linux's signals from 1 on, whatever this system calls its own. Source: signal(7); not those of MIPS, Alpha, SPARC."""
+_ALIASES = {"IOT": 6, "CLD": 17, "POLL": 29, "RTMIN": 34, "RTMAX": 64}
+_REAL_TIME = range(34, 65)
+"""What the C library leaves of the real-time signals."""
+_NUMBERS = {
+    **{name: number for number, name in enumerate(_SIGNALS, 1)},
+    **_ALIASES,
+    **{f"RTMIN+{place}": number for place, number in enumerate(_REAL_TIME)},
+    **{f"RTMAX-{place}": number for place, number in enumerate(reversed(_REAL_TIME))},
+    **{str(number): number for number in range(1, 65)},
+}
+
+
+def signal_number(sig: int | str) -> int:
+    """The number of a signal: 1 to 64, or a name such as TERM, SIGTERM, or RTMIN+3. Raises ValueError, TypeError."""
+    if isinstance(sig, int):
+        number = int(sig)
+    elif isinstance(sig, str):  # pyright: ignore[reportUnnecessaryIsInstance] # a caller without types
+        number = _NUMBERS.get(sig.upper().removeprefix("SIG"), 0)
+    else:
+        raise TypeError(f"a signal is a number or a name, not {type(sig).__name__}")
+    if not 1 <= number <= 64:
+        known = f"{', '.join(_SIGNALS)}, RTMIN+n, RTMAX-n, with SIG before it or not"
+        raise ValueError(f"unknown signal {sig!r}: a signal is a number from 1 to 64, or one of {known}")
+    return number
+
 
 class ExitStatus(NamedTuple):
     """How a container's init ended.

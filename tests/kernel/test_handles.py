@@ -291,8 +291,8 @@ def test_signals_reach_the_program(workshop: Workshop) -> None:
         talk.handed_over()
         container.start()
         assert talk.hear.readline() == "ready\n"
-        for number, word in ((signal.SIGUSR1, "usr1\n"), (signal.SIGTERM, "term\n")):
-            container.signal(number)
+        for wanted, word in ((signal.SIGUSR1, "usr1\n"), ("USR1", "usr1\n"), ("SIGTERM", "term\n")):
+            container.signal(wanted)
             assert talk.hear.readline() == word
         assert container.wait(PATIENCE).returncode == 4
         talk.close()

@@ -9,10 +9,11 @@ import pytest
 
 from libcontainer_py import Factory, Spec, Status
 from libcontainer_py.backends.base import CreateRequest, Failure
-from libcontainer_py.backends.memory import MemoryProgram
+from libcontainer_py.backends.memory import MemoryBackend, MemoryProgram
 from libcontainer_py.backends.procedures import Procedures
 from libcontainer_py.errors import (
     CgroupError,
+    ConfigError,
     ContainerExists,
     ContainerNotFound,
     ContainerTimeout,
@@ -428,3 +429,12 @@ def test_a_handle_leaves_another_container_with_its_id_alone():
 def test_an_empty_root_is_not_the_working_directory():
     with pytest.raises(ValueError, match="an empty root"):
         Factory("")
+
+
+@pytest.mark.parametrize(("path", "reason"), [("/a\0b", "NUL character"), ("/a\ud800b", "no file name can have")])
+def test_paths_that_no_system_call_takes(path, reason):
+    with pytest.raises(ValueError, match=f"the path of the root contains .*{reason}"):
+        Factory(path)
+    with pytest.raises(ConfigError, match=f"the path of the bundle contains .*{reason}") as caught:
+        Factory(backend=MemoryBackend()).create("web", path)
+    assert caught.value.problems[0].value == path

@@ -79,6 +79,7 @@ def containers(container: Container) -> None:
     assert_type(container.pause(), None)
     assert_type(container.resume(), None)
     assert_type(container.signal(15), None)
+    assert_type(container.signal("TERM"), None)
     assert_type(container.kill(), None)
     assert_type(container.wait(), ExitStatus)
     assert_type(container.wait(10), ExitStatus)
