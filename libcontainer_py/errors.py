@@ -174,12 +174,19 @@ class HookError(ContainerError):
 
 
 class CgroupError(ContainerError):
-    """A control group could not be made, used or removed. `path` is the file or directory."""
+    """A control group could not be made, set, used or removed. `path` is the file or directory.
 
-    def __init__(self, path: str, reason: str, *, errno: int = 0, hint: str = "") -> None:
+    Where a limit could not be set, `field` is what asked for it (`memory.limit`) and `value` what was to be written.
+    """
+
+    def __init__(
+        self, path: str, reason: str, *, errno: int = 0, hint: str = "", field: str = "", value: str = ""
+    ) -> None:
         super().__init__(f"cgroup {path}: {reason}", hint=hint)
         self.path = path
         self.errno = errno
+        self.field = field
+        self.value = value
 
 
 class ContainerTimeout(ContainerError, TimeoutError):

@@ -9,15 +9,19 @@ import re
 import sys
 import time
 
+import attrs
+
 from libcontainer_py.backends import launcher
 from libcontainer_py.errors import ConfigError, CreateError, HookError, Problem, ProgramNotFound
 from libcontainer_py.init import messages
 from libcontainer_py.record import Init, Record
+from libcontainer_py.spec import Resources
 from libcontainer_py.state import runc, runc_config
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from libcontainer_py.backends.preparation import LinuxPreparation
+    from libcontainer_py.cgroups.control import Change
     from libcontainer_py.plan import Step
     from libcontainer_py.record import Intent
 
@@ -50,12 +54,15 @@ class LinuxBirth:
             _close(opened)
         self._launch: launcher.Launch = launch
         self._control: _socket.socket | None = launch.control
+        self._limited: list[Change] = []
         try:
             self._fill_cgroup()  # while the kernel clones
             self._child = launch.born()
+            self._limit_tasks()
             launch.close()
         except BaseException:
             launch.discard()
+            self._unlimit()
             raise
 
     def _stage(self, opened: list[int], descriptors: dict[str, int]) -> launcher.Stage | None:
@@ -81,6 +88,9 @@ class LinuxBirth:
         if cgroup is None:
             return
         cgroup.set_devices(self._preparation.device_rules())
+        limits = self._preparation.limits
+        if limits is not None:
+            self._limited.append(cgroup.set(attrs.evolve(limits, pids=None)))
         if not any(step.name == "join_cgroups" for step in self._steps):
             return
         tasks = cgroup.attach_descriptors()
@@ -92,6 +102,17 @@ class LinuxBirth:
             pass  # init could not be made: the answer says why
         finally:
             _close(tasks)
+
+    def _limit_tasks(self) -> None:
+        """Now that init is there: on v2 it was cloned into its cgroup, where a limit of 0 lets nobody be born."""
+        cgroup, limits = self._preparation.cgroup, self._preparation.limits
+        if cgroup is not None and limits is not None and limits.pids is not None:
+            self._limited.append(cgroup.set(Resources(pids=limits.pids)))
+
+    def _unlimit(self) -> None:
+        """Of a cgroup that was there before, a create that fails leaves nothing but what it found."""
+        while self._limited:
+            self._limited.pop().undo()
 
     def _descriptors(self, opened: list[int]) -> dict[str, int]:
         """What init gets, by name; `opened` are those to close afterwards."""
@@ -144,6 +165,7 @@ class LinuxBirth:
         elif self._control is not None:
             self._control.close()
         self._control = None
+        self._limited.clear()
 
     def _listener_state(self) -> bytes:
         """What a seccomp listener is told. Source: config-linux.md, Container Process State."""
@@ -165,6 +187,7 @@ class LinuxBirth:
         if self._control is not None:
             self._control.close()
             self._control = None
+        self._unlimit()
 
     def record(self, intent: Intent) -> Record:
         """What state.json is to say."""

@@ -9,16 +9,18 @@ import functools
 import json
 import os
 import stat
+from errno import EACCES
 
 from libcontainer_py import cgroups
 from libcontainer_py.backends.base import CreateRequest
 from libcontainer_py.cgroups import hierarchies
 from libcontainer_py.cgroups.devices import DeviceRule, with_defaults
-from libcontainer_py.errors import ConfigError, Problem, UnsupportedPlatform
+from libcontainer_py.errors import CgroupError, ConfigError, Problem, UnsupportedPlatform
 from libcontainer_py.kernel import capability
 from libcontainer_py.kernel.process import in_user_namespace
 from libcontainer_py.plan import HostFacts, Plan, build
 from libcontainer_py.spec import Spec
+from libcontainer_py.spec.limits import asks_nothing
 from libcontainer_py.spec.validate import check
 
 TYPE_CHECKING = False
@@ -26,6 +28,7 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
     from typing import Any
 
+    from libcontainer_py.spec import Resources
     from libcontainer_py.spec.config import Hook
 
 _LARGEST_CONFIG = 16 << 20
@@ -54,6 +57,7 @@ class LinuxPreparation:
             check(self.spec)
         self.rootfs: str = self._find_rootfs(source)
         self.cgroup: cgroups.Cgroup | None = self._find_cgroup()
+        self.limits: Resources | None = self._find_limits()
         self.cgroup_paths: tuple[str, ...] = () if self.cgroup is None else self.cgroup.missing()
         self.hooks: Mapping[str, list[dict[str, Any]]] = hooks_of(self.spec)
         self.facts: HostFacts = facts()
@@ -123,6 +127,20 @@ class LinuxPreparation:
         if wanted or os.geteuid() == 0 or cgroup.permitted():
             return cgroup if cgroup.paths else None
         return None
+
+    def _find_limits(self) -> Resources | None:
+        """What the cgroup is to be set to, but for devices; None: nothing. Raises CgroupError where there is none."""
+        resources = self.spec.linux.resources if self.spec.linux is not None else None
+        if resources is None or asks_nothing(resources):
+            return None
+        if self.cgroup is None:
+            hint = (
+                "name a cgroup that was delegated to this user in linux.cgroupsPath, run as root, or ask for no limits"
+            )
+            if os.geteuid() == 0:
+                hint = "mount cgroups at /sys/fs/cgroup, or ask for no limits"
+            raise CgroupError("linux.resources", "limits need a cgroup, and none can be made", errno=EACCES, hint=hint)
+        return resources
 
 
 def _any(number: int | None) -> int | None:

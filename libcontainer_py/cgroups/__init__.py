@@ -5,6 +5,8 @@
     v1, v2        what differs; hybrid is v1 with one more directory, on v2, that has no controller
     devices       the device rules of a configuration, and what to write to v1's devices controller for them
     devicefilter  the same rules as a BPF program, for v2
+    controllers   limits: what `linux.resources` says, written to the files of each controller
+    control       those files: written with errors that tell everything, and so that it can be undone
     killing       ending every process
     tree          control files, and walking and removing a directory with everything below it
 

@@ -19,7 +19,9 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
 
+    from libcontainer_py.cgroups.control import Change
     from libcontainer_py.cgroups.devices import DeviceRule
+    from libcontainer_py.spec import Resources
 
 __all__ = ["ANY", "DEFAULT_PARENT", "FREEZE_TIMEOUT", "KILL_TIMEOUT", "UNKNOWN", "Cgroup", "failure"]
 
@@ -166,6 +168,14 @@ class Cgroup(ABC):
     @abstractmethod
     def set_devices(self, rules: Iterable[DeviceRule]) -> None:
         """Allow and deny devices; of the rules that match an access the last one counts. Raises CgroupError."""
+
+    @abstractmethod
+    def set(self, resources: Resources) -> Change:
+        """Set what `linux.resources` says, but for its devices: of limits what is given, the others stay.
+
+        What it returns can undo it. Raises CgroupError where something of it cannot be had here, and nothing has
+        changed then.
+        """
 
     # -- put processes into it ------------------------------------------------------------------------------------
 

@@ -18,7 +18,9 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
 
+    from libcontainer_py.cgroups.control import Change
     from libcontainer_py.cgroups.devices import DeviceRule
+    from libcontainer_py.spec import Resources
 
 _GONE = (errno.ENOENT, errno.ENODEV)
 _LONGEST_PAUSE = 0.01
@@ -64,6 +66,11 @@ class CgroupV1(Cgroup):
                     return  # the kernel takes no rules there, and no device can be made there either
                 hint = "the cgroup above does not allow this device" if error.errno == errno.EPERM else ""
                 raise failure(f"{path}/{file}", f"{text!r} was refused", error, hint=hint) from error
+
+    def set(self, resources: Resources) -> Change:
+        from libcontainer_py.cgroups import controllers  # noqa: PLC0415  (for who has limits)
+
+        return controllers.set_v1(self._paths, resources)
 
     def attach_descriptors(self) -> list[int]:
         """The `tasks` file of each hierarchy, write-only.

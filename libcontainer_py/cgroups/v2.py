@@ -16,7 +16,9 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
 
+    from libcontainer_py.cgroups.control import Change
     from libcontainer_py.cgroups.devices import DeviceRule
+    from libcontainer_py.spec import Resources
 
 _GONE = (errno.ENOENT, errno.ENODEV)
 
@@ -78,6 +80,11 @@ class CgroupV2(Cgroup):
             if error.errno == errno.EPERM and in_user_namespace():
                 return  # bpf(2) is not for us there, and no device can be made there either
             raise failure(self.path, "its device rules cannot be set", error) from error
+
+    def set(self, resources: Resources) -> Change:
+        from libcontainer_py.cgroups import controllers  # noqa: PLC0415  (for who has limits)
+
+        return controllers.set_v2(self.path, resources)
 
     # -- put processes into it ------------------------------------------------------------------------------------
 

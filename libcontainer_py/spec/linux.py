@@ -114,7 +114,7 @@ class CPU(Node):
 
 @attrs.frozen(kw_only=True)
 class Pids(Node):
-    """The limit of tasks; zero and negative numbers are no limit. Source: config-linux.md, PIDs."""
+    """The limit of tasks; 0 lets nothing be forked, negative numbers are no limit. Source: config-linux.md, PIDs."""
 
     limit: Int64 | None = None
 

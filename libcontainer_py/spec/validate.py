@@ -15,7 +15,7 @@ from __future__ import annotations
 import re
 
 from libcontainer_py.errors import ConfigError, Problem
-from libcontainer_py.spec import codec, rules
+from libcontainer_py.spec import codec, limits, rules
 from libcontainer_py.spec.shapes import Unfit
 
 TYPE_CHECKING = False
@@ -216,6 +216,8 @@ def _linux(linux: Linux) -> Iterator[Problem]:
         yield from _device(f"linux.devices[{index}]", device)
     for index, rule in enumerate(linux.resources.devices if linux.resources else ()):
         yield from _device_rule(f"linux.resources.devices[{index}]", rule)
+    if linux.resources is not None:
+        yield from limits.of_resources(linux.resources, "linux.resources")
     for name, paths in (("maskedPaths", linux.masked_paths), ("readonlyPaths", linux.readonly_paths)):
         for index, path in enumerate(paths):
             yield from _absolute(f"linux.{name}[{index}]", path)
@@ -300,7 +302,6 @@ UNSUPPORTED: tuple[str, ...] = (
     "linux.mount_label",
     "linux.resources.memory",
     "linux.resources.cpu",
-    "linux.resources.pids",
     "linux.resources.block_io",
     "linux.resources.hugepage_limits",
     "linux.resources.network",

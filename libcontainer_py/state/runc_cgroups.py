@@ -92,6 +92,8 @@ def configuration(
         value = section(resources, part).get(key)
         if value or (value is not None and target in _KEPT_ZERO):
             limits[target] = value
+    if section(resources, "pids").get("limit") == 0:
+        limits["pids_limit"] = 1  # 0 is no limit to runc; that nothing can be forked, both mean
     if "cpu_shares" in limits:
         limits["cpu_weight"] = weight_of_shares(limits["cpu_shares"])
     limits |= _lists(resources)

@@ -684,7 +684,6 @@ def put(config: Config, path: str, value: object) -> None:
         ("linux.mountLabel", "some"),
         ("linux.resources.memory", {"limit": 1 << 30}),
         ("linux.resources.cpu", {"shares": 100}),
-        ("linux.resources.pids", {"limit": 100}),
         ("linux.resources.blockIO", {"weight": 100}),
         ("linux.resources.hugepageLimits", [{"pageSize": "2MB", "limit": 1}]),
         ("linux.resources.network", {"classID": 1}),
@@ -708,12 +707,12 @@ def test_a_known_field_that_is_not_supported_is_refused_with_its_path(
 
 def test_all_that_is_wrong_is_said_at_once(workshop: Workshop, config: Config) -> None:
     config["process"]["terminal"] = True
-    put(config, "linux.resources.pids", {"limit": 5})
+    put(config, "linux.mountLabel", "some")
     config["process"]["cwd"] = "relative"
     with pytest.raises(ConfigError) as caught:
         workshop.create(config)
     paths = {problem.path for problem in caught.value.problems}
-    assert paths == {"process.terminal", "linux.resources.pids", "process.cwd"}
+    assert paths == {"process.terminal", "linux.mountLabel", "process.cwd"}
 
 
 def test_unknown_fields_are_kept_and_ignored(workshop: Workshop, config: Config) -> None:

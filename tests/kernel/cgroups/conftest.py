@@ -83,6 +83,7 @@ def join(group: str) -> Iterator[Callable[..., subprocess.Popen[str]]]:
                     code,
                 ],
                 pass_fds=descriptors,
+                stdin=subprocess.PIPE,
                 stdout=subprocess.PIPE,
                 text=True,
             )

@@ -100,13 +100,10 @@ def test_no_value_of_the_environment_is_saved() -> None:
     assert "hunter2" not in json.dumps(document(spec))
 
 
-def test_a_limit_of_no_pids_is_left_out() -> None:
-    config = config_of(
-        linux={**SPEC["linux"], "resources": {"pids": {"limit": 0}, "devices": [{"allow": False, "access": "rwm"}]}}
-    )
-    assert "pids_limit" not in config["cgroups"]
-    config = config_of(linux={**SPEC["linux"], "resources": {"pids": {"limit": 3}}})
-    assert config["cgroups"]["pids_limit"] == 3
+@pytest.mark.parametrize(("limit", "kept"), [(0, 1), (3, 3), (-1, -1), (None, None)])
+def test_a_limit_of_no_pids_is_never_written_as_0(limit: int | None, kept: int | None) -> None:
+    config = config_of(linux={**SPEC["linux"], "resources": {"pids": {"limit": limit}}})
+    assert config["cgroups"].get("pids_limit") == kept
 
 
 @pytest.mark.parametrize("linux", [{}, {"resources": {}}, {"resources": None}])

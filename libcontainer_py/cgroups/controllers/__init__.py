@@ -1,0 +1,51 @@
+"""What `linux.resources` says, written to the control files: a module for each controller, both versions in it.
+
+0 is no limit where the specification has no other meaning for it (of `pids.limit` it has), because engines write 0 for
+what was not asked for, and so runc reads it. What cannot be applied here raises CgroupError, and what was written
+before is undone. Loaded on first use: a container without resources needs none of it.
+
+Source: config-linux.md, Control groups; Documentation/admin-guide/cgroup-v1 and cgroup-v2.rst of Linux.
+"""
+
+from __future__ import annotations
+
+from libcontainer_py.cgroups.control import Change, Controller
+from libcontainer_py.cgroups.controllers import pids
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from libcontainer_py.spec import Resources
+
+
+def set_v1(paths: Mapping[str, str], resources: Resources) -> Change:
+    """Set them in the hierarchies of v1; `paths` as `Cgroup.paths`. Raises CgroupError; then nothing has changed."""
+    change = Change()
+
+    def controller(name: str) -> Controller:
+        return Controller(name, paths.get(name, ""), change, unified=False)
+
+    try:
+        if resources.pids is not None:
+            pids.apply(controller("pids"), resources.pids)
+    except BaseException:
+        change.undo()
+        raise
+    return change
+
+
+def set_v2(path: str, resources: Resources) -> Change:
+    """Set them in one directory of v2. Raises CgroupError; then nothing has changed."""
+    change = Change()
+
+    def controller(name: str) -> Controller:
+        return Controller(name, path, change, unified=True)
+
+    try:
+        if resources.pids is not None:
+            pids.apply(controller("pids"), resources.pids)
+    except BaseException:
+        change.undo()
+        raise
+    return change
