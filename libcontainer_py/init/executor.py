@@ -32,6 +32,7 @@ class Executor:
         self.filesystem: Filesystem = Filesystem()
         self.program: str = ""
         self.home: str = ""
+        self.arrived: bool = True
         self.fifo: int = -1
         self.state: bytes = b""
         self.limits: tuple[tuple[int, int, int], ...] = ()
@@ -261,7 +262,16 @@ class Executor:
         identity.take(ids, groups, sets, last, no_new_privileges, kept)
 
     def do_cwd(self, path: str) -> None:
-        identity.change_directory(path)
+        """Go there with our own privileges, as engines are used to: it may be closed to the program's user."""
+        try:
+            identity.change_directory(path)
+        except PermissionError:
+            self.arrived = False
+
+    def do_cwd_as_user(self, path: str) -> None:
+        """Go there at last where we could not, as on a file system that trusts no root."""
+        if not self.arrived:
+            identity.change_directory(path)
 
     def do_seccomp_listener(self, path: str) -> None:
         self.filter = SeccompFilter(path)
@@ -273,7 +283,7 @@ class Executor:
         self.filter.program, self.filter.flags, self.filter.keeps_admin = program, flags, keeps_admin
 
     def do_home(self, uid: int) -> None:
-        """HOME of a program that was given none: that of the container's /etc/passwd, as runc does."""
+        """HOME of a program that was given none, or an empty one: that of the container's /etc/passwd, as runc does."""
         self.home = identity.home_of(uid)
 
     def do_program(self, name: str, search: str) -> None:
@@ -316,7 +326,7 @@ class Executor:
     def do_execute(self, arguments: "tuple[str, ...]", environment: "tuple[str, ...]") -> None:
         variables = _variables(environment)
         if self.home:
-            variables.setdefault("HOME", self.home)
+            variables["HOME"] = self.home
         identity.lower_limits(self.limits)
         signals.reset()
         if self.filter is not None:

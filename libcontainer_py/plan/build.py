@@ -57,7 +57,8 @@ def build(
     user_namespace = any(one.type == "user" for one in spec.linux.namespaces)
     warnings: list[str] = []
     flags = 0
-    for kind in made - {"cgroup", "time"}:
+    # who makes an ipc namespace owns its mqueue: in a user namespace, its root
+    for kind in made - ({"cgroup", "time", "ipc"} if "user" in made else {"cgroup", "time"}):
         flags |= c.NAMESPACES[kind][1]
     deny = "user" in made and facts.uid != 0
     profile = spec.linux.seccomp
@@ -88,8 +89,11 @@ def _offsets(linux: Linux) -> str:
 def _begin(container_id: str, kinds: set[str], spec: Spec) -> Iterator[Step]:
     if "user" in kinds:
         yield Step("become_root", (), "linux.uidMappings, linux.gidMappings")
+        if "ipc" in kinds:
+            yield Step("unshare", (c.CLONE_NEWIPC,), "linux.namespaces")
     yield Step("session", (), "a session of its own")
-    permissions = _KEYRING | (_SEARCH_BY_OTHERS if "user" in kinds else _SEARCH_BY_USER)
+    foreign = spec.linux is not None and any(one.type == "user" for one in spec.linux.namespaces)
+    permissions = _KEYRING | (_SEARCH_BY_OTHERS if foreign else _SEARCH_BY_USER)
     yield Step("keyring", (f"_ses.{container_id}", permissions), "a session keyring of its own")
     yield Step("stdio", (spec.process.user.uid if spec.process is not None else 0,), "the caller's streams")
     if "network" in kinds:
@@ -166,9 +170,12 @@ def _program(
     umask = process.DEFAULT_UMASK if program.user.umask is None else program.user.umask
     yield Step("umask", (umask,), "process.user.umask")
     kept = 1 << c.CAPABILITIES.index("CAP_SYS_ADMIN") if process.keeps_admin(spec) else 0
+    cwd = posixpath.normpath("/" + program.cwd.lstrip("/"))
+    yield Step("cwd", (cwd,), "process.cwd")
     yield process.identity(program, facts, kept, user_namespace=user_namespace, groups=groups, warnings=warnings)
-    yield Step("cwd", (posixpath.normpath("/" + program.cwd.lstrip("/")),), "process.cwd")
-    if not any(entry.startswith("HOME=") for entry in program.env):
+    yield Step("cwd_as_user", (cwd,), "process.cwd")
+    homes = [entry for entry in program.env if entry.startswith("HOME=")]
+    if not homes or homes[-1] == "HOME=":  # the last one counts, and an empty one is none
         yield Step("home", (program.user.uid,), "process.env")
     yield Step("program", (program.args[0], process.search_path(program)), "process.args")
     yield Step("await_start", (state,), "start, through exec.fifo")

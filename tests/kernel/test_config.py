@@ -103,6 +103,12 @@ def test_home_of_the_environment_counts(workshop: Workshop, plain: Config) -> No
     assert workshop.output(bundle) == "HOME=/given\n"
 
 
+def test_an_empty_home_is_none(workshop: Workshop, plain: Config) -> None:
+    plain["process"]["args"] = ["/bin/busybox", "env"]
+    plain["process"]["env"] = ["HOME=/first", "HOME=", "LAST=1"]
+    assert workshop.output(plain) == "HOME=/\nLAST=1\n"
+
+
 @pytest.mark.parametrize("cwd", ["/", "/tmp", "/made/when/missing"])
 def test_cwd(workshop: Workshop, config: Config, cwd: str) -> None:
     config["process"]["cwd"] = cwd
@@ -118,6 +124,46 @@ def test_cwd_is_made_inside_whatever_symlinks_say(workshop: Workshop, plain: Con
     (bundle / "rootfs/link").symlink_to("/../../../../../../../..")
     assert workshop.output(bundle) == f"{outside}/made\n"
     assert list(outside.iterdir()) == []
+
+
+def test_cwd_may_be_closed_to_the_user(workshop: Workshop, plain: Config) -> None:
+    # as with runc: images have a working directory of root's, and are run as anybody
+    plain["process"] |= {"cwd": "/closed", "user": {"uid": 7, "gid": 7}}
+    plain["process"]["args"] = ["/bin/sh", "-c", "readlink /proc/self/cwd; ls /closed"]
+    bundle = workshop.bundle(plain)
+    (bundle / "rootfs/closed").mkdir(mode=0o700)
+    seen = workshop.output(bundle, returncode=1)
+    assert seen == "/closed\nls: can't open '/closed': Permission denied\n"
+
+
+def test_cwd_may_be_closed_to_root(workshop: Workshop, plain: Config) -> None:
+    # a group may enter that root of the user namespace, who does not own the directory, is not in
+    plain["process"] |= {"cwd": "/closed", "user": {"uid": 7, "gid": 7, "additionalGids": [50]}}
+    plain["linux"]["namespaces"].append({"type": "user"})
+    for name in ("uidMappings", "gidMappings"):
+        plain["linux"][name] = [{"containerID": 0, "hostID": 100000, "size": 100}]
+    plain["process"]["args"] = ["/bin/busybox", "readlink", "/proc/self/cwd"]
+    bundle = workshop.bundle(plain)
+    (bundle / "rootfs/closed").mkdir(mode=0o750)
+    os.chown(bundle / "rootfs/closed", 0, 100050)
+    for folder in (bundle, *bundle.parents):  # its root must find its files
+        if folder.stat().st_uid == os.geteuid():
+            folder.chmod(folder.stat().st_mode | 0o005)
+    assert workshop.output(bundle) == "/closed\n"
+
+
+def test_cwd_that_is_closed_to_both_is_refused(workshop: Workshop, plain: Config) -> None:
+    plain["process"] |= {"cwd": "/closed", "user": {"uid": 7, "gid": 7}}
+    plain["linux"]["namespaces"].append({"type": "user"})
+    for name in ("uidMappings", "gidMappings"):
+        plain["linux"][name] = [{"containerID": 0, "hostID": 100000, "size": 100}]
+    bundle = workshop.bundle(plain)
+    (bundle / "rootfs/closed").mkdir(mode=0o700)
+    for folder in (bundle, *bundle.parents):
+        if folder.stat().st_uid == os.geteuid():
+            folder.chmod(folder.stat().st_mode | 0o005)
+    with pytest.raises(CreateError, match=r"cwd_as_user /closed \(process\.cwd\): /closed: Permission denied"):
+        workshop.create(bundle)
 
 
 def test_user(workshop: Workshop, config: Config) -> None:
@@ -612,6 +658,7 @@ def test_the_session_keyring_is_its_own(workshop: Workshop, plain: Config) -> No
         assert container.wait(60).returncode == 0
     sessions = [line for line in path.read_text().splitlines() if f"_ses.{container.id}: empty" in line]
     assert len(sessions) == 1
+    assert " 3f1b0000 " in sessions[0]  # its owner may search it: the program, when it has become another user's
 
 
 # -- masked and read-only paths ---------------------------------------------------------------------------------------
