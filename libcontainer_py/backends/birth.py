@@ -35,6 +35,10 @@ _HINTS = {
     ("mount", 1): "is /proc or /sys masked here, as in a container? A user namespace may not show more than we see",
     ("limits", 1): "raising a hard limit takes CAP_SYS_RESOURCE",
     ("mount", 22): "the kernel refused an option of this mount",
+    ("apparmor", 2): "no such profile is loaded; aa-status lists those that are, apparmor_parser loads one",
+    ("apparmor", 13): "we are confined ourselves, by a profile that does not let us change to this one",
+    ("selinux", 13): "the policy does not let us set it",
+    ("selinux", 22): "the policy that is loaded does not know this label",
 }
 
 

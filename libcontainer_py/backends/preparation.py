@@ -12,6 +12,7 @@ import stat
 from errno import EACCES
 
 from libcontainer_py import cgroups
+from libcontainer_py.backends import demands
 from libcontainer_py.backends.base import CreateRequest
 from libcontainer_py.cgroups import hierarchies
 from libcontainer_py.cgroups.devices import DeviceRule, with_defaults
@@ -55,6 +56,7 @@ class LinuxPreparation:
         else:
             self.spec = request.spec
             check(self.spec)
+        demands.check(self.spec, source=source)
         self.rootfs: str = self._find_rootfs(source)
         self.cgroup: cgroups.Cgroup | None = self._find_cgroup()
         self.limits: Resources | None = self._find_limits()

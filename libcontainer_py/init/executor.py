@@ -106,6 +106,10 @@ class Executor:
             if error.errno != 38:  # ENOSYS: a kernel without keyrings
                 raise
 
+    def do_key_label(self, label: str) -> None:
+        """The SELinux label of keyrings that we make from now on; "" for the usual one. Source: selinux, keycreate."""
+        self._write("self/attr/keycreate", label or "\n")
+
     def do_session(self) -> None:
         os.setsid()
 
@@ -141,6 +145,19 @@ class Executor:
         """Of our namespaces, through the host's procfs: /proc/sys shows each process its own."""
         for path, value in pairs:
             self._write(f"sys/{path}", value)
+
+    def do_apparmor(self, profile: str) -> None:
+        """The AppArmor profile of what we execute next. Source: aa_change_onexec(2)."""
+        try:
+            os.stat("self/attr/apparmor", dir_fd=self.filesystem.procfs)
+            path = "self/attr/apparmor/exec"
+        except FileNotFoundError:
+            path = "self/attr/exec"  # before Linux 5.1 all security modules shared it
+        self._write(path, f"exec {profile}")
+
+    def do_selinux(self, label: str) -> None:
+        """The SELinux label of what we execute next. Source: setexeccon(3)."""
+        self._write("self/attr/exec", label)
 
     def _write(self, path: str, text: str) -> None:
         """Write a file of the host's procfs."""

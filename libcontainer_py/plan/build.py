@@ -12,7 +12,7 @@ import posixpath
 
 from libcontainer_py.errors import ConfigError
 from libcontainer_py.kernel import constants as c
-from libcontainer_py.plan import mounts, process, scheduling, sysctl
+from libcontainer_py.plan import labels, mounts, process, scheduling, sysctl
 from libcontainer_py.plan.steps import Plan, Step
 
 TYPE_CHECKING = False
@@ -94,7 +94,8 @@ def _begin(container_id: str, kinds: set[str], spec: Spec) -> Iterator[Step]:
     yield Step("session", (), "a session of its own")
     foreign = spec.linux is not None and any(one.type == "user" for one in spec.linux.namespaces)
     permissions = _KEYRING | (_SEARCH_BY_OTHERS if foreign else _SEARCH_BY_USER)
-    yield Step("keyring", (f"_ses.{container_id}", permissions), "a session keyring of its own")
+    keyring = Step("keyring", (f"_ses.{container_id}", permissions), "a session keyring of its own")
+    yield from labels.keyring(spec.process, keyring)
     yield Step("stdio", (spec.process.user.uid if spec.process is not None else 0,), "the caller's streams")
     if "network" in kinds:
         yield Step("loopback", (), "linux.namespaces")
@@ -148,6 +149,7 @@ def _filesystem(
     yield from mounts.readonly_mounts(spec)
     if spec.root.readonly:
         yield Step("readonly_root", (), "root.readonly")
+    yield from labels.steps(spec.process)
     yield Step("pivot", (propagation,), "root.path")
 
 

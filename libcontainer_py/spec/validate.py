@@ -295,8 +295,6 @@ def _environment(path: str, env: Iterable[str]) -> Iterator[Problem]:
 _LATER = "not supported yet"
 
 UNSUPPORTED: tuple[str, ...] = (
-    "process.apparmor_profile",
-    "process.selinux_label",
     "linux.intel_rdt",
     "linux.net_devices",
     "linux.mount_label",

@@ -217,6 +217,7 @@ def configuration(
         "readonly_paths": linux.get("readonlyPaths"),
         "sysctl": linux.get("sysctl"),
         "seccomp": runc_seccomp.configuration(section(linux, "seccomp")),
+        "apparmor_profile": process.get("apparmorProfile", ""),
         "process_label": process.get("selinuxLabel", ""),
         "oom_score_adj": process.get("oomScoreAdj"),
         "no_new_privileges": bool(process.get("noNewPrivileges")),

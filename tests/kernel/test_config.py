@@ -725,8 +725,6 @@ def put(config: Config, path: str, value: object) -> None:
     ("path", "value"),
     [
         ("process.terminal", True),
-        ("process.apparmorProfile", "some"),
-        ("process.selinuxLabel", "some"),
         ("linux.intelRdt", {"closID": "x"}),
         ("linux.mountLabel", "some"),
         ("linux.resources.memory", {"limit": 1 << 30}),

@@ -40,7 +40,8 @@ MAY_IMPORT = {
     "backends.memory": "backends.base backends.procedures lifecycle spec errors",
     "backends.launcher": "init.messages kernel kernel.constants errors",
     # what backends.linux is made of: a configuration made ready, and an init being born
-    "backends.preparation": f"backends.base plan cgroups {BELOW}",
+    "backends.demands": "spec kernel errors",
+    "backends.preparation": f"backends.base backends.demands plan cgroups {BELOW}",
     "backends.birth": f"backends.base backends.launcher backends.preparation state cgroups {BELOW}",
     "backends.linux": (
         "backends.base backends.procedures backends.launcher backends.preparation backends.birth plan hooks state "

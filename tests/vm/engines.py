@@ -50,6 +50,7 @@ class UserModeLinux:
     def install(self) -> None:
         self.cache.install("user-mode-linux")
         self.cache.install("busybox-static")
+        self.cache.install("apparmor")  # for the tests that load profiles
 
     def command(self, job: Job, parameters: Sequence[str]) -> list[str]:
         package = self.cache.package("user-mode-linux")

@@ -14,6 +14,8 @@ import time
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from engines import Engine
     from job import Job
 
@@ -32,9 +34,9 @@ class BootHung(Exception):
 class Machine:
     """One boot of an engine for one job."""
 
-    def __init__(self, engine: Engine, job: Job, *, systemd: bool, verbose: bool) -> None:
+    def __init__(self, engine: Engine, job: Job, kernel: Sequence[str], *, systemd: bool, verbose: bool) -> None:
         self.job = job
-        self.command = engine.command(job, [*(["vm.init=systemd", *SYSTEMD.split()] if systemd else [])])
+        self.command = engine.command(job, [*kernel, *(["vm.init=systemd", *SYSTEMD.split()] if systemd else [])])
         self.outputs = engine.outputs(job)
         self.console_is_stdout = engine.console_is_stdout
         if verbose:

@@ -26,8 +26,16 @@ def _installed() -> None:
     if os.environ.get("CI") and not os.environ.get("LIBCONTAINER_PY_TESTS_VM"):
         pytest.skip("a stage of its own")
     cache = Cache.default()
-    if not all(cache.package(name).is_dir() for name in ("user-mode-linux", "busybox-static")):
+    if not all(cache.package(name).is_dir() for name in ("user-mode-linux", "busybox-static", "apparmor")):
         pytest.skip("user-mode-linux is missing: tests/vm/run --install")
+
+
+WITH_APPARMOR = """
+mount -t securityfs securityfs /sys/kernel/security
+PATH=$1/sbin:$PATH
+shift
+exec "$@"
+"""
 
 
 def run(*command: str, timeout: float = 60) -> subprocess.CompletedProcess[str]:
@@ -48,6 +56,16 @@ def test_a_command_that_takes_too_long_is_ended(root_only: None) -> None:
     assert done.returncode == 124
     assert done.stdout == "begun\n"
     assert "longer than 20 s" in done.stderr
+
+
+def test_profiles_of_apparmor(root_only: None) -> None:
+    """SELinux, which this kernel has by default, excludes it."""
+    chosen = ["-m", "pytest", "-q", "-p", "no:cacheprovider", "-k", "apparmor", "tests/kernel/test_labels.py"]
+    kernel = ["--kernel", "security=apparmor", "--kernel", "apparmor=1"]
+    command = ["sh", "-euc", WITH_APPARMOR, "sh", str(Cache.default().package("apparmor")), sys.executable, *chosen]
+    done = run(*kernel, *command, timeout=120)
+    assert done.returncode == 0, done.stdout[-6000:] + done.stderr[-2000:]
+    assert "2 passed" in done.stdout
 
 
 @pytest.mark.slow

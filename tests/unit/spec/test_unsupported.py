@@ -39,8 +39,6 @@ def refused(document: dict[str, object]) -> list[str]:
 
 # What makes each row of the table speak, as JSON: path -> a value that is set, values that say nothing.
 ROWS: dict[str, tuple[object, list[object]]] = {
-    "process.apparmorProfile": ("p", [None, ""]),
-    "process.selinuxLabel": ("l", [None, ""]),
     "linux.intelRdt": ({"closID": "a"}, [None, {}]),
     "linux.netDevices": ({"eth0": {}}, [None, {}]),
     "linux.mountLabel": ("l", [None, ""]),

@@ -240,6 +240,7 @@ def test_users_and_the_rest() -> None:
         "user": {"uid": 0, "gid": 0, "umask": 0},
         "oomScoreAdj": 0,
         "selinuxLabel": "l",
+        "apparmorProfile": "a",
         "noNewPrivileges": False,
     }
     spec["linux"] |= {
@@ -253,6 +254,7 @@ def test_users_and_the_rest() -> None:
     assert config["oom_score_adj"] == 0
     assert config["no_new_privileges"] is False
     assert config["process_label"] == "l"
+    assert config["apparmor_profile"] == "a"
     assert config["mount_label"] == "m"
     assert config["rootPropagation"] == 1 << 19 | 1 << 14
     assert config["uid_mappings"] == [{"container_id": 0, "host_id": 1000, "size": 1}]
