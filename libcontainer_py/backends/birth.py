@@ -9,13 +9,10 @@ import re
 import sys
 import time
 
-import attrs
-
 from libcontainer_py.backends import launcher
 from libcontainer_py.errors import ConfigError, CreateError, HookError, Problem, ProgramNotFound
 from libcontainer_py.init import messages
 from libcontainer_py.record import Init, Record
-from libcontainer_py.spec import Resources
 from libcontainer_py.state import runc, runc_config
 
 TYPE_CHECKING = False
@@ -94,7 +91,7 @@ class LinuxBirth:
         cgroup.set_devices(self._preparation.device_rules())
         limits = self._preparation.limits
         if limits is not None:
-            self._limited.append(cgroup.set(attrs.evolve(limits, pids=None)))
+            self._limited.append(cgroup.set(limits))
         if not any(step.name == "join_cgroups" for step in self._steps):
             return
         tasks = cgroup.attach_descriptors()
@@ -109,9 +106,9 @@ class LinuxBirth:
 
     def _limit_tasks(self) -> None:
         """Now that init is there: on v2 it was cloned into its cgroup, where a limit of 0 lets nobody be born."""
-        cgroup, limits = self._preparation.cgroup, self._preparation.limits
-        if cgroup is not None and limits is not None and limits.pids is not None:
-            self._limited.append(cgroup.set(Resources(pids=limits.pids)))
+        cgroup, limits = self._preparation.cgroup, self._preparation.limit_of_tasks
+        if cgroup is not None and limits is not None:
+            self._limited.append(cgroup.set(limits))
 
     def _unlimit(self) -> None:
         """Of a cgroup that was there before, a create that fails leaves nothing but what it found."""

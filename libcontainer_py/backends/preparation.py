@@ -11,6 +11,8 @@ import os
 import stat
 from errno import EACCES
 
+import attrs
+
 from libcontainer_py import cgroups
 from libcontainer_py.backends import demands
 from libcontainer_py.backends.base import CreateRequest
@@ -20,7 +22,7 @@ from libcontainer_py.errors import CgroupError, ConfigError, Problem, Unsupporte
 from libcontainer_py.kernel import capability
 from libcontainer_py.kernel.process import in_user_namespace
 from libcontainer_py.plan import HostFacts, Plan, build
-from libcontainer_py.spec import Spec
+from libcontainer_py.spec import Resources, Spec
 from libcontainer_py.spec.limits import asks_nothing
 from libcontainer_py.spec.validate import check
 
@@ -29,7 +31,6 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
     from typing import Any
 
-    from libcontainer_py.spec import Resources
     from libcontainer_py.spec.config import Hook
 
 _LARGEST_CONFIG = 16 << 20
@@ -59,7 +60,9 @@ class LinuxPreparation:
         demands.check(self.spec, source=source)
         self.rootfs: str = self._find_rootfs(source)
         self.cgroup: cgroups.Cgroup | None = self._find_cgroup()
-        self.limits: Resources | None = self._find_limits()
+        self.limits: Resources | None
+        self.limit_of_tasks: Resources | None
+        self.limits, self.limit_of_tasks = self._find_limits()
         self.cgroup_paths: tuple[str, ...] = () if self.cgroup is None else self.cgroup.missing()
         self.hooks: Mapping[str, list[dict[str, Any]]] = hooks_of(self.spec)
         self.facts: HostFacts = facts()
@@ -130,19 +133,22 @@ class LinuxPreparation:
             return cgroup if cgroup.paths else None
         return None
 
-    def _find_limits(self) -> Resources | None:
-        """What the cgroup is to be set to, but for devices; None: nothing. Raises CgroupError where there is none."""
+    def _find_limits(self) -> tuple[Resources | None, Resources | None]:
+        """What the cgroup is to be set to, but for devices: before there is an init, and after.
+
+        Raises CgroupError where there is no cgroup for it.
+        """
         resources = self.spec.linux.resources if self.spec.linux is not None else None
         if resources is None or asks_nothing(resources):
-            return None
+            return None, None
         if self.cgroup is None:
-            hint = (
-                "name a cgroup that was delegated to this user in linux.cgroupsPath, run as root, or ask for no limits"
-            )
+            hint = "name a cgroup that was delegated to this user in linux.cgroupsPath, or run as root"
             if os.geteuid() == 0:
-                hint = "mount cgroups at /sys/fs/cgroup, or ask for no limits"
+                hint = "mount cgroups at /sys/fs/cgroup"
             raise CgroupError("linux.resources", "limits need a cgroup, and none can be made", errno=EACCES, hint=hint)
-        return resources
+        if resources.pids is None:
+            return resources, None
+        return attrs.evolve(resources, pids=None), Resources(pids=resources.pids)
 
 
 def _any(number: int | None) -> int | None:

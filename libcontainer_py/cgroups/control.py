@@ -169,7 +169,6 @@ def _whose_turn(directory: str, controller: str) -> str:
         current = os.path.dirname(current)
     else:
         return f"this kernel has no {controller} controller for cgroup v2, or it is in use by v1"
-    advice = (
-        "have it delegated to this user: Delegate= in systemd's user@.service" if os.geteuid() else "enable it there"
-    )
-    return f"the {controller} controller is not in {current}/cgroup.subtree_control: {advice}"
+    where = f"{current}/cgroup.subtree_control"
+    advice = "have it delegated to this user (systemd: Delegate=yes)" if os.geteuid() else f"write +{controller} there"
+    return f"the {controller} controller is not in {where}: {advice}"

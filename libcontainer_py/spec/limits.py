@@ -1,7 +1,8 @@
 """Rules for what a control group is to be set to: `linux.resources`, but for its devices.
 
-What depends on the machine (which devices and processors there are, which version of cgroups) the kernel says when it
-is applied. Source: config-linux.md, Control groups; where only the kernel demands something, the rule says so.
+A rule on several fields has the path of the section that they are in. What depends on the machine (which devices and
+processors there are, which version of cgroups) the kernel says when it is applied. Source: config-linux.md, Control
+groups; where only the kernel demands something, the rule says so.
 """
 
 from __future__ import annotations
@@ -97,10 +98,9 @@ def _memory(memory: Memory, path: str) -> Iterator[Problem]:
     limit, swap = memory.limit or 0, memory.swap or 0
     if swap > 0 and limit <= 0:
         # the kernel's (v1), and v2 would not know how much of it is swap
-        yield Problem(f"{path}.swap", "counts memory and swap together, so it needs a memory.limit", swap)
+        yield Problem(path, "swap counts memory and swap together, so it needs a limit", swap, "set limit too")
     elif swap > 0 and swap < limit:
-        reason = f"{swap} is less than the limit of memory alone, {limit}"
-        yield Problem(f"{path}.swap", reason, swap, "it counts memory and swap together")
+        yield Problem(path, f"swap counts memory and swap together, and {swap} is less than the limit", swap)
     swappiness = memory.swappiness
     if swappiness is not None and swappiness not in _SWAPPINESS and swappiness != _UNSET_SWAPPINESS:
         yield Problem(f"{path}.swappiness", f"{swappiness} is out of range (0 to 100)", swappiness)
@@ -114,9 +114,9 @@ def _cpu(cpu: CPU, path: str) -> Iterator[Problem]:
         yield Problem(f"{path}.idle", f"{cpu.idle} is neither 0 nor 1", cpu.idle)
     elif cpu.idle and cpu.shares:
         # the kernel's: its weight is the least, and EINVAL is said to any other
-        yield Problem(f"{path}.shares", "an idle cgroup has no shares", cpu.shares, "leave out one of the two")
+        yield Problem(path, "an idle cgroup has no shares", cpu.shares, "leave out one of the two")
     if cpu.burst and cpu.quota and 0 < cpu.quota < cpu.burst:
-        yield Problem(f"{path}.burst", f"{cpu.burst} is above the quota of {cpu.quota}", cpu.burst)
+        yield Problem(path, f"the burst, {cpu.burst}, is above the quota, {cpu.quota}", cpu.burst)
 
 
 def _block_io(block_io: BlockIO, path: str) -> Iterator[Problem]:

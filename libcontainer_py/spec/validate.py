@@ -299,7 +299,6 @@ UNSUPPORTED: tuple[str, ...] = (
     "linux.net_devices",
     "linux.mount_label",
     "linux.resources.memory",
-    "linux.resources.cpu",
     "linux.resources.block_io",
     "linux.resources.hugepage_limits",
     "linux.resources.network",

@@ -6,9 +6,9 @@ does not limit is left out. Source: runc, libcontainer/specconv, CreateCgroupCon
 
 from __future__ import annotations
 
-import math
 from typing import Any
 
+from libcontainer_py.kernel.weights import cpu_weight
 from libcontainer_py.state.sections import entries, section
 
 TYPE_CHECKING = False
@@ -95,24 +95,9 @@ def configuration(
     if section(resources, "pids").get("limit") == 0:
         limits["pids_limit"] = 1  # 0 is no limit to runc; that nothing can be forked, both mean
     if "cpu_shares" in limits:
-        limits["cpu_weight"] = weight_of_shares(limits["cpu_shares"])
+        limits["cpu_weight"] = cpu_weight(limits["cpu_shares"])
     limits |= _lists(resources)
     return {**where, "scope_prefix": "", "devices": rules, **limits, "Systemd": False, "Rootless": rootless}
-
-
-def weight_of_shares(shares: int) -> int:
-    """cpu.weight of v2 for cpu.shares of v1, as runc 1.5 converts it; 0: unset.
-
-    Source: opencontainers/cgroups, ConvertCPUSharesToCgroupV2Value.
-    """
-    if shares == 0:
-        return 0
-    if shares <= 2:
-        return 1
-    if shares >= 262144:
-        return 10000
-    power = math.log2(shares)
-    return math.ceil(10 ** ((power * power + 125 * power) / 612 - 7 / 34))
 
 
 def _configured(rule: Mapping[str, Any]) -> dict[str, Any]:

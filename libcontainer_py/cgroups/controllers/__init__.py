@@ -10,7 +10,7 @@ Source: config-linux.md, Control groups; Documentation/admin-guide/cgroup-v1 and
 from __future__ import annotations
 
 from libcontainer_py.cgroups.control import Change, Controller
-from libcontainer_py.cgroups.controllers import pids
+from libcontainer_py.cgroups.controllers import cpu, cpuset, pids
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -27,6 +27,9 @@ def set_v1(paths: Mapping[str, str], resources: Resources) -> Change:
         return Controller(name, paths.get(name, ""), change, unified=False)
 
     try:
+        if resources.cpu is not None:
+            cpuset.apply(controller("cpuset"), resources.cpu)
+            cpu.apply_v1(controller("cpu"), resources.cpu)
         if resources.pids is not None:
             pids.apply(controller("pids"), resources.pids)
     except BaseException:
@@ -43,6 +46,9 @@ def set_v2(path: str, resources: Resources) -> Change:
         return Controller(name, path, change, unified=True)
 
     try:
+        if resources.cpu is not None:
+            cpuset.apply(controller("cpuset"), resources.cpu)
+            cpu.apply_v2(controller("cpu"), resources.cpu)
         if resources.pids is not None:
             pids.apply(controller("pids"), resources.pids)
     except BaseException:

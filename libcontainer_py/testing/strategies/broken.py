@@ -111,6 +111,27 @@ VALUES = (
     add("linux.readonlyPaths", ""),
     put("linux.cgroupsPath", "/a/../b"),
     put("linux.rootfsPropagation", "sideways"),
+    put(
+        "linux.resources.memory",
+        {"limit": -2, "swap": -3},
+        *(f"linux.resources.memory.{key}" for key in ("limit", "swap")),
+    ),
+    put("linux.resources.memory", {"swap": 4096}),
+    put("linux.resources.memory", {"swappiness": 101}, "linux.resources.memory.swappiness"),
+    put("linux.resources.cpu", {"cpus": "0-"}, "linux.resources.cpu.cpus"),
+    put("linux.resources.cpu", {"idle": 1, "shares": 1024}),
+    put("linux.resources.cpu", {"quota": 5000, "burst": 5001}),
+    put("linux.resources.blockIO", {"weight": 9}, "linux.resources.blockIO.weight"),
+    put(
+        "linux.resources.blockIO",
+        {"weightDevice": [{"major": 8, "minor": 0}]},
+        "linux.resources.blockIO.weightDevice[0]",
+    ),
+    put(
+        "linux.resources.hugepageLimits", [{"pageSize": "2M", "limit": 0}], "linux.resources.hugepageLimits[0].pageSize"
+    ),
+    put("linux.resources.rdma", {"mlx": {}}, 'linux.resources.rdma["mlx"]'),
+    put("linux.resources.unified", {"../memory.max": "1"}, 'linux.resources.unified["../memory.max"]'),
     put("process.scheduler", {"policy": "SCHED_SOON"}, "process.scheduler.policy"),
     put("process.scheduler", {"policy": "SCHED_IDLE", "flags": ["FAST"]}, "process.scheduler.flags[0]"),
     put("process.scheduler", {"policy": "SCHED_OTHER", "nice": 20}, "process.scheduler.nice"),

@@ -106,6 +106,189 @@ def test_more_pids_than_there_can_be(cgroup: Cgroup) -> None:
     assert (error.field, error.value) == ("pids.limit", str(2**40))
 
 
+# -- cpu --------------------------------------------------------------------------------------------------------------
+
+
+def bandwidth(cgroup: Cgroup) -> tuple[int, int]:
+    """Quota and period, microseconds; -1 is no quota."""
+    directory = place(cgroup, "cpu")
+    if on_v2():
+        quota, period = (directory / "cpu.max").read_text().split()
+    else:
+        quota, period = shown(directory, "cpu.cfs_quota_us", "cpu.cfs_period_us")
+    return -1 if quota == "max" else int(quota), int(period)
+
+
+def test_shares(cgroup: Cgroup) -> None:
+    directory = place(cgroup, "cpu")
+    change = set_limits(cgroup, cpu={"shares": 512})
+    assert shown(directory, "cpu.weight" if on_v2() else "cpu.shares") == ["59" if on_v2() else "512"]
+    change.undo()
+    assert shown(directory, "cpu.weight" if on_v2() else "cpu.shares") == ["100" if on_v2() else "1024"]
+
+
+@pytest.mark.parametrize("shares", [1, 2**18 + 1])
+def test_shares_out_of_range(cgroup: Cgroup, shares: int) -> None:
+    directory = place(cgroup, "cpu")
+    if on_v2():  # their weights are the least and the most
+        set_limits(cgroup, cpu={"shares": shares})
+        assert shown(directory, "cpu.weight") == ["1" if shares == 1 else "10000"]
+        return
+    error = refused(cgroup, cpu={"shares": shares})
+    assert (error.field, error.value, error.hint) == ("cpu.shares", str(shares), "2 to 262144")
+    assert shown(directory, "cpu.shares") == ["1024"]
+
+
+@pytest.mark.parametrize(
+    ("first", "then", "expected"),
+    [
+        ({"quota": 50000}, {}, (50000, 100000)),
+        ({"period": 20000}, {}, (-1, 20000)),
+        ({"quota": 50000, "period": 20000}, {"quota": 1000, "period": 1000}, (1000, 1000)),
+        ({"quota": 1000, "period": 1000}, {"quota": 500000, "period": 1000000}, (500000, 1000000)),
+        ({"quota": 50000}, {"period": 50000}, (50000, 50000)),
+        ({"quota": 50000, "period": 50000}, {"quota": -1}, (-1, 50000)),
+    ],
+)
+def test_bandwidth(cgroup: Cgroup, first: dict[str, int], then: dict[str, int], expected: tuple[int, int]) -> None:
+    before = bandwidth(cgroup)
+    changes = [set_limits(cgroup, cpu=cpu) for cpu in (first, then)]
+    assert bandwidth(cgroup) == expected
+    for change in reversed(changes):
+        change.undo()
+    assert bandwidth(cgroup) == before
+
+
+@pytest.mark.parametrize(
+    ("first", "then"),
+    [
+        ({"quota": 10000, "period": 20000}, {"quota": 50000, "period": 100000}),
+        ({"quota": 50000, "period": 100000}, {"quota": 10000, "period": 20000}),
+    ],
+)
+def test_bandwidth_within_that_of_the_cgroup_above(
+    cgroup: Cgroup, group: str, first: dict[str, int], then: dict[str, int]
+) -> None:
+    """Either way one of the two alone would be more than half a processor, and be refused on v1."""
+    place(cgroup, "cpu")
+    above = cgroups.for_container(group, "above")
+    set_limits(above, cpu={"quota": 50000, "period": 100000})
+    set_limits(cgroup, cpu=first)
+    set_limits(cgroup, cpu=then)
+    assert bandwidth(cgroup) == (then["quota"], then["period"])
+    if not on_v2():  # v2 takes it, and gives no more than there is above
+        error = refused(cgroup, cpu={"quota": 60000, "period": 100000})
+        assert (error.errno, error.field) == (errno.EINVAL, "cpu.quota")
+        assert "above" in error.hint
+        assert bandwidth(cgroup) == (then["quota"], then["period"])
+
+
+def test_burst(cgroup: Cgroup) -> None:
+    directory = place(cgroup, "cpu")
+    name = "cpu.max.burst" if on_v2() else "cpu.cfs_burst_us"
+    if not (directory / name).exists():
+        pytest.skip("needs Linux 5.14")
+    set_limits(cgroup, cpu={"quota": 5000, "burst": 5000})
+    assert shown(directory, name) == ["5000"]
+    # the new burst is above the old quota
+    set_limits(cgroup, cpu={"quota": 50000, "burst": 50000})
+    assert shown(directory, name) == ["50000"]
+    # the new quota is below the old burst
+    set_limits(cgroup, cpu={"quota": 6000, "burst": 6000})
+    assert (shown(directory, name), bandwidth(cgroup)[0]) == (["6000"], 6000)
+    error = refused(cgroup, cpu={"burst": 7000})
+    assert (error.errno, error.field) == (errno.EINVAL, "cpu.burst")
+
+
+def test_idle(cgroup: Cgroup) -> None:
+    directory = place(cgroup, "cpu")
+    if not (directory / "cpu.idle").exists():
+        pytest.skip("needs Linux 5.15")
+    change = set_limits(cgroup, cpu={"idle": 1})
+    assert shown(directory, "cpu.idle") == ["1"]
+    error = refused(cgroup, cpu={"shares": 512})
+    assert (error.errno, "idle" in error.hint) == (errno.EINVAL, True)
+    set_limits(cgroup, cpu={"idle": 0, "shares": 512})
+    assert shown(directory, "cpu.idle") == ["0"]
+    change.undo()
+    assert shown(directory, "cpu.idle") == ["0"]
+
+
+def test_realtime(cgroup: Cgroup, group: str) -> None:
+    directory = place(cgroup, "cpu")
+    if not (directory / "cpu.rt_runtime_us").exists():
+        pytest.skip("needs realtime groups: cgroup v1 with CONFIG_RT_GROUP_SCHED")
+    error = refused(cgroup, cpu={"realtimeRuntime": 1000})
+    assert (error.errno, error.field) == (errno.EINVAL, "cpu.realtimeRuntime")
+    assert "above" in error.hint
+    set_limits(cgroups.for_container(group, "above"), cpu={"realtimeRuntime": 20000})
+    set_limits(cgroup, cpu={"realtimeRuntime": 1000, "realtimePeriod": 100000})
+    assert shown(directory, "cpu.rt_runtime_us", "cpu.rt_period_us") == ["1000", "100000"]
+    # the period is below the runtime as it was
+    set_limits(cgroup, cpu={"realtimeRuntime": 10, "realtimePeriod": 500})
+    assert shown(directory, "cpu.rt_runtime_us", "cpu.rt_period_us") == ["10", "500"]
+
+
+BURNS = """
+while time.process_time() < 0.2:
+    pass
+print("burnt", flush=True)
+"""
+
+
+def test_a_quota_throttles(cgroup: Cgroup, join: Callable[..., subprocess.Popen[str]]) -> None:
+    directory = place(cgroup, "cpu")
+    set_limits(cgroup, cpu={"quota": 10000, "period": 50000})
+    process = join(cgroup, BURNS)
+    assert process.stdout is not None
+    assert process.stdout.readline() == "burnt\n"
+    found = dict(line.split() for line in (directory / "cpu.stat").read_text().splitlines())
+    # a fifth of a second, of which there is a hundredth in each period; some clocks are coarse
+    assert int(found["nr_throttled"]) > 0
+
+
+# -- cpuset -----------------------------------------------------------------------------------------------------------
+
+
+def test_cpuset(cgroup: Cgroup, join: Callable[..., subprocess.Popen[str]]) -> None:
+    directory = place(cgroup, "cpuset")
+    before = shown(directory, "cpuset.cpus", "cpuset.mems")
+    last = max(os.sched_getaffinity(0))
+    change = set_limits(cgroup, cpu={"cpus": str(last), "mems": "0"})
+    assert shown(directory, "cpuset.cpus", "cpuset.mems") == [str(last), "0"]
+    process = join(cgroup, "print(os.sched_getaffinity(0), flush=True)")
+    assert process.stdout is not None
+    assert process.stdout.readline() == f"{{{last}}}\n"
+    cgroup.kill()
+    change.undo()
+    assert shown(directory, "cpuset.cpus", "cpuset.mems") == before
+
+
+def test_processors_that_there_are_not(cgroup: Cgroup) -> None:
+    directory = place(cgroup, "cpuset")
+    before = shown(directory, "cpuset.cpus", "cpuset.mems")
+    for field, value in (("cpus", "1000"), ("mems", "900")):
+        error = refused(cgroup, cpu={field: value})
+        assert (error.field, error.value) == (f"cpu.{field}", value)
+        assert error.hint.startswith("the cgroup above has 0")
+    assert shown(directory, "cpuset.cpus", "cpuset.mems") == before
+
+
+def test_a_cpuset_below_needs_what_it_has(cgroup: Cgroup) -> None:
+    directory = place(cgroup, "cpuset")
+    if on_v2():
+        pytest.skip("needs cgroup v1: on v2 cgroups below get what is left")
+    if len(os.sched_getaffinity(0)) < 2:
+        pytest.skip("needs two processors")
+    below = directory / "below"
+    below.mkdir()
+    whole = (directory / "cpuset.cpus").read_text()
+    (below / "cpuset.cpus").write_text(whole)
+    error = refused(cgroup, cpu={"cpus": "0"})
+    assert (error.errno, "below" in error.hint) == (errno.EBUSY, True)
+    assert (directory / "cpuset.cpus").read_text() == whole
+
+
 # -- errors -----------------------------------------------------------------------------------------------------------
 
 

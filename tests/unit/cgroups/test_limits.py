@@ -14,6 +14,7 @@ import pytest
 
 from libcontainer_py.cgroups.controllers import set_v1, set_v2
 from libcontainer_py.errors import CgroupError
+from libcontainer_py.kernel import weights
 from libcontainer_py.spec import Resources
 
 TYPE_CHECKING = False
@@ -54,8 +55,8 @@ def check(folder: Path, version: int, files: Files, resources: dict[str, Any], e
     assert cgroup.changed(files) == expected
     change.undo()
     left = cgroup.changed(files)
-    # a plain file keeps the end of what was longer, and no line goes into it for an empty one but its newline
-    assert all(text.startswith(files[name] or "\n") for name, text in left.items()), left
+    # a plain file keeps the end of what was longer, and of an empty line nothing but the newline can be written
+    assert all(text.startswith(files[name].strip() or "\n") for name, text in left.items()), left
 
 
 def refused(folder: Path, version: int, files: Files, resources: dict[str, Any]) -> CgroupError:
@@ -107,7 +108,118 @@ def test_a_controller_that_is_not_passed_down(tmp_path: Path) -> None:
     error = refused(tmp_path / "a" / "b", 2, {"cgroup.procs": ""}, {"pids": {"limit": 5}})
     assert f"pids controller is not in {tmp_path}/cgroup.subtree_control" in error.hint
     assert ("+pids" in error.hint) == (os.geteuid() == 0)
-    error = refused(
-        tmp_path / "a" / "b", 2, {"cgroup.procs": ""}, {"hugepageLimits": [{"pageSize": "2MB", "limit": 1}]}
-    )
-    assert "no hugetlb controller" in error.hint
+    (tmp_path / "cgroup.controllers").write_text("cpu\n")
+    error = refused(tmp_path / "a" / "b", 2, {"cgroup.procs": ""}, {"pids": {"limit": 5}})
+    assert "no pids controller" in error.hint
+
+
+# -- cpu --------------------------------------------------------------------------------------------------------------
+
+V1_CPU = dict.fromkeys(
+    (
+        "cpu.shares",
+        "cpu.cfs_period_us",
+        "cpu.cfs_quota_us",
+        "cpu.cfs_burst_us",
+        "cpu.rt_period_us",
+        "cpu.rt_runtime_us",
+    ),
+    "",
+) | {"cpu.idle": "", "cpuset.cpus": "0\n", "cpuset.mems": "0\n"}
+V2_CPU = {
+    "cpu.weight": "1\n",
+    "cpu.idle": "",
+    "cpu.max": "max 100000\n",
+    "cpu.max.burst": "0\n",
+    "cpuset.cpus": "\n",
+    "cpuset.cpus.effective": "0-1\n",
+    "cpuset.mems": "\n",
+    "cpuset.mems.effective": "0\n",
+}
+
+
+@pytest.mark.parametrize(
+    ("cpu", "expected"),
+    [
+        ({}, {}),
+        ({"shares": 0, "quota": 0, "period": 0, "realtimeRuntime": 0, "realtimePeriod": 0, "cpus": ""}, {}),
+        ({"shares": 512}, {"cpu.shares": "512"}),
+        ({"quota": 5000}, {"cpu.cfs_quota_us": "5000"}),
+        ({"quota": -3}, {"cpu.cfs_quota_us": "-1"}),
+        (
+            {"quota": 5000, "period": 2000, "burst": 10},
+            {"cpu.cfs_quota_us": "5000", "cpu.cfs_period_us": "2000", "cpu.cfs_burst_us": "10"},
+        ),
+        ({"burst": 0}, {"cpu.cfs_burst_us": "0"}),
+        ({"idle": 1}, {"cpu.idle": "1"}),
+        ({"idle": 0, "shares": 9}, {"cpu.idle": "0", "cpu.shares": "9"}),
+        ({"realtimeRuntime": 5, "realtimePeriod": 6}, {"cpu.rt_runtime_us": "5", "cpu.rt_period_us": "6"}),
+        ({"cpus": "0-3", "mems": "0-1"}, {"cpuset.cpus": "0-3", "cpuset.mems": "0-1"}),
+    ],
+)
+def test_cpu_v1(tmp_path: Path, cpu: dict[str, Any], expected: Files) -> None:
+    check(tmp_path, 1, V1_CPU, {"cpu": cpu}, expected)
+
+
+@pytest.mark.parametrize(
+    ("cpu", "expected"),
+    [
+        ({}, {}),
+        ({"shares": 0, "quota": 0, "period": 0, "realtimeRuntime": 0, "realtimePeriod": 0, "cpus": ""}, {}),
+        ({"shares": 512}, {"cpu.weight": "59"}),
+        ({"quota": 1_000_000_000}, {"cpu.max": "1000000000\n"}),  # the kernel keeps the period
+        ({"quota": -1, "period": 200000}, {"cpu.max": "max 200000\n"}),
+        ({"quota": 5000, "period": 200000}, {"cpu.max": "5000 200000"}),
+        ({"period": 200000}, {"cpu.max": "max 200000\n"}),
+        ({"burst": 70}, {"cpu.max.burst": "70"}),
+        ({"idle": 1}, {"cpu.idle": "1"}),
+        ({"idle": 0, "shares": 1024}, {"cpu.idle": "0", "cpu.weight": "100"}),
+        ({"cpus": "0-1"}, {"cpuset.cpus": "0-1"}),
+    ],
+)
+def test_cpu_v2(tmp_path: Path, cpu: dict[str, Any], expected: Files) -> None:
+    check(tmp_path, 2, V2_CPU, {"cpu": cpu}, expected)
+
+
+@pytest.mark.parametrize("field", ["realtimeRuntime", "realtimePeriod"])
+def test_v2_has_no_realtime(tmp_path: Path, field: str) -> None:
+    error = refused(tmp_path, 2, V2_CPU, {"cpu": {"shares": 7, field: 1}})
+    assert (error.field, error.errno) == (f"cpu.{field}", errno.EOPNOTSUPP)
+
+
+def test_shares_that_the_kernel_brings_into_its_range(tmp_path: Path) -> None:
+    """It takes them and shows others; a file that is longer than what is written does so too."""
+    cgroup = Cgroup(tmp_path, 1, {"cpu.shares": "1024\n"})
+    with pytest.raises(CgroupError, match="took 1024 instead; 2 to 262144"):
+        cgroup.set(cpu={"shares": 1})
+
+
+def test_processors_that_v2_does_not_give(tmp_path: Path) -> None:
+    files = {**V2_CPU, "cpuset.cpus": "0", "cpuset.cpus.effective": "0-1\n"}
+    (tmp_path / "c").mkdir()
+    (tmp_path / "cpuset.cpus.effective").write_text("0-1\n")
+    cgroup = Cgroup(tmp_path / "c", 2, files)
+    with pytest.raises(CgroupError, match=r"none of these is there.*the cgroup above has 0-1"):
+        cgroup.set(cpu={"cpus": "7"})
+
+
+def test_kernels_without_bursts_and_idle_groups(tmp_path: Path) -> None:
+    old = {name: text for name, text in V1_CPU.items() if "burst" not in name and "idle" not in name}
+    cgroup = Cgroup(tmp_path, 1, old)
+    cgroup.set(cpu={"burst": 0, "idle": 0})  # as they are
+    for field, since in (("burst", "5.14"), ("idle", "5.15")):
+        with pytest.raises(CgroupError, match=rf"since Linux {since}") as caught:
+            cgroup.set(cpu={field: 1})
+        assert caught.value.errno == errno.ENOENT
+    assert cgroup.changed(old) == {}
+
+
+def test_the_same_share_of_processors_and_disks() -> None:
+    """Least, usual and most of v1 are those of v2, and more is never less."""
+    assert [weights.cpu_weight(shares) for shares in (0, 1, 2, 512, 1024, 2**18 - 1, 2**18, 2**40)] == [
+        0, 1, 1, 59, 100, 10000, 10000, 10000,
+    ]  # fmt: skip
+    found = [weights.cpu_weight(shares) for shares in range(2, 2**18, 97)]
+    assert found == sorted(found)
+    assert set(found) <= {*range(1, 10001)}
+    assert [weights.io_weight(weight) for weight in (0, 1, 10, 11, 500, 1000)] == [0, 1, 1, 11, 4950, 10000]

@@ -16,10 +16,10 @@ PATHS = {
         ({"limit": 0, "reservation": 0, "swap": 0, "kernel": 0, "kernelTCP": 0}, []),
         ({"swap": -2}, ["swap"]),
         ({"swap": -1}, []),
-        ({"swap": 100}, ["swap"]),
-        ({"swap": 100, "limit": 0}, ["swap"]),
-        ({"swap": 100, "limit": -1}, ["swap"]),
-        ({"swap": 100, "limit": 101}, ["swap"]),
+        ({"swap": 100}, [""]),
+        ({"swap": 100, "limit": 0}, [""]),
+        ({"swap": 100, "limit": -1}, [""]),
+        ({"swap": 100, "limit": 101}, [""]),
         ({"swap": 100, "limit": 100}, []),
         ({"swappiness": 0}, []),
         ({"swappiness": 100}, []),
@@ -34,10 +34,10 @@ PATHS = {
         ({"idle": 0, "shares": 5}, []),
         ({"idle": 1}, []),
         ({"idle": 1, "shares": 0}, []),
-        ({"idle": 1, "shares": 5}, ["shares"]),
+        ({"idle": 1, "shares": 5}, [""]),
         ({"idle": 2}, ["idle"]),
         ({"idle": -1}, ["idle"]),
-        ({"burst": 5, "quota": 4}, ["burst"]),
+        ({"burst": 5, "quota": 4}, [""]),
         ({"burst": 5, "quota": 5}, []),
         ({"burst": 5, "quota": -1}, []),
         ({"burst": 5}, []),
@@ -71,7 +71,7 @@ def problems(path: str = "", **resources: Any) -> list[str]:
     ("section", "value", "expected"), [(name, *row) for name, rows in PATHS.items() for row in rows]
 )
 def test_sections(section: str, value: dict[str, Any], expected: list[str]) -> None:
-    assert problems(**{section: value}) == [f"{section}.{path}" for path in expected]
+    assert problems(**{section: value}) == [f"{section}.{path}".rstrip(".") for path in expected]
 
 
 @pytest.mark.parametrize(
@@ -114,7 +114,10 @@ def test_no_files_of_v2(file: str) -> None:
 
 
 def test_where_they_stand() -> None:
-    assert problems("linux.resources", memory={"swap": 3}) == ["linux.resources.memory.swap"]
+    assert problems("linux.resources", memory={"swap": 3, "limit": -2}) == [
+        "linux.resources.memory.limit",
+        "linux.resources.memory",
+    ]
 
 
 @pytest.mark.parametrize(

@@ -43,7 +43,6 @@ ROWS: dict[str, tuple[object, list[object]]] = {
     "linux.netDevices": ({"eth0": {}}, [None, {}]),
     "linux.mountLabel": ("l", [None, ""]),
     "linux.resources.memory": ({"limit": 0}, [None, {}, {"limit": None}, {"unknown": 1}, {"disableOOMKiller": False}]),
-    "linux.resources.cpu": ({"shares": 2}, [None, {}, {"cpus": ""}]),
     "linux.resources.blockIO": ({"weight": 10}, [None, {}, {"weightDevice": []}]),
     "linux.resources.hugepageLimits": ([{"pageSize": "2MB", "limit": 1}], [None, []]),
     "linux.resources.network": ({"classID": 1}, [None, {}, {"priorities": []}]),

@@ -11,7 +11,6 @@ import pytest
 
 from libcontainer_py.record import Init
 from libcontainer_py.state import runc, runc_config
-from libcontainer_py.state.runc_cgroups import weight_of_shares
 
 DATA = Path(__file__).parent / "data"
 BUNDLE = "/var/lib/example/bundle"
@@ -224,14 +223,6 @@ def test_limits_are_there_for_an_update() -> None:
         "net_prio_ifpriomap": [{"interface": "lo", "priority": 1}], "unified": {"memory.high": "5"},
     }  # fmt: skip
     assert {key: found.get(key) for key in expected} == expected
-
-
-@pytest.mark.parametrize(
-    ("shares", "weight"),
-    [(0, 0), (1, 1), (2, 1), (512, 59), (1024, 100), (262143, 10000), (262144, 10000), (1 << 40, 10000)],
-)
-def test_weights(shares: int, weight: int) -> None:
-    assert weight_of_shares(shares) == weight
 
 
 def test_users_and_the_rest() -> None:
