@@ -14,10 +14,14 @@ import os
 from libcontainer_py.init import hook, identity, messages, reaper, signals
 from libcontainer_py.init.filesystem import Filesystem
 from libcontainer_py.init.filtering import SeccompFilter
+from libcontainer_py.init.mounts import Mounts
 from libcontainer_py.kernel import libc, network, scheduling
 from libcontainer_py.kernel.constants import KEYCTL_JOIN_SESSION_KEYRING, KEYCTL_SETPERM, PR_SET_DUMPABLE
 
 _MOST_HIERARCHIES = 64
+_OF_MOUNTS = frozenset(
+    ("mount", "mount_detached", "bind", "bind_or_link", "remount", "cgroups_v1", "attributes")  # its methods
+)
 _STDIO = (("stdin", 0), ("stdout", 1), ("stderr", 2))
 
 
@@ -30,6 +34,7 @@ class Executor:
             _socket.AF_UNIX, _socket.SOCK_SEQPACKET, 0, descriptors.pop("control")
         )
         self.filesystem: Filesystem = Filesystem()
+        self.mounts: Mounts = Mounts(self.filesystem)
         self.program: str = ""
         self.home: str = ""
         self.arrived: bool = True
@@ -44,7 +49,10 @@ class Executor:
         at = 0
         try:
             for at, (name, arguments) in enumerate(steps):  # noqa: B007  (the report tells it)
-                getattr(self, "do_" + name)(*arguments)
+                if name in _OF_MOUNTS:
+                    getattr(self.mounts, name)(*arguments)
+                else:
+                    getattr(self, "do_" + name)(*arguments)
         except BaseException as error:
             self._report(at, steps[at][0], error)
         finally:
@@ -175,35 +183,8 @@ class Executor:
     def do_propagation(self, flags: int) -> None:
         self.filesystem.propagation(flags)
 
-    def do_root(self, path: str, slave: bool) -> None:
-        self.filesystem.enter(path, slave)
-
-    def do_mount(
-        self, source: str, destination: str, fstype: str, flags: int, data: str, propagation: "tuple[int, ...]"
-    ) -> None:
-        self.filesystem.mount(source, destination, fstype, flags, data, propagation)
-
-    def do_bind(
-        self,
-        source: str,
-        destination: str,
-        recursive: bool,
-        attributes: "tuple[int, int]",
-        propagation: "tuple[int, ...]",
-    ) -> None:
-        self.filesystem.bind(source, destination, recursive, attributes, propagation)
-
-    def do_cgroups_v1(
-        self,
-        destination: str,
-        flags: "tuple[int, int]",
-        hierarchies: "tuple[tuple[str, str, str], ...]",
-        links: "tuple[tuple[str, str], ...]",
-    ) -> None:
-        self.filesystem.cgroups_v1(destination, flags, hierarchies, links)
-
-    def do_attributes(self, destination: str, attr_set: int) -> None:
-        self.filesystem.attributes(destination, attr_set)
+    def do_root(self, path: str, above: int, own: int) -> None:
+        self.filesystem.enter(path, above, own)
 
     def do_device(self, path: str, kind: int, mode: int, number: "tuple[int, int]", owner: "tuple[int, int]") -> None:
         self.filesystem.device(path, kind, mode, number, owner)

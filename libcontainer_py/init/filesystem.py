@@ -11,16 +11,12 @@ import stat
 from libcontainer_py.kernel import libc
 from libcontainer_py.kernel.constants import (
     AT_EMPTY_PATH,
+    AT_FDCWD,
     AT_RECURSIVE,
     MNT_DETACH,
     MOUNT_ATTR_RDONLY,
     MOVE_MOUNT_F_EMPTY_PATH,
     MOVE_MOUNT_T_EMPTY_PATH,
-    MS_BIND,
-    MS_NODEV,
-    MS_NOEXEC,
-    MS_NOSUID,
-    MS_PRIVATE,
     MS_RDONLY,
     MS_REC,
     MS_SLAVE,
@@ -29,10 +25,12 @@ from libcontainer_py.kernel.constants import (
     OPEN_TREE_CLONE,
     PROC_SUPER_MAGIC,
     RESOLVE_IN_ROOT,
+    RESOLVE_NO_MAGICLINKS,
     RESOLVE_NO_SYMLINKS,
 )
 
-_ENOENT, _EINVAL = 2, 22
+_ENOENT, _EAGAIN, _EEXIST, _EINVAL = 2, 11, 17, 22
+_MOST_RACES = 100
 
 
 class Filesystem:
@@ -55,7 +53,14 @@ class Filesystem:
 
     def find(self, path: str, flags: int = 0, resolve: int = 0) -> int:
         """Open what is at `path` in the container as O_PATH. The caller closes it."""
-        return libc.openat2(self.root, path.lstrip("/") or ".", O_PATH | flags, resolve=RESOLVE_IN_ROOT | resolve)
+        resolve |= RESOLVE_IN_ROOT | RESOLVE_NO_MAGICLINKS
+        inside = path.lstrip("/") or "."
+        for _ in range(_MOST_RACES):
+            try:
+                return libc.openat2(self.root, inside, O_PATH | flags, resolve=resolve)
+            except BlockingIOError:
+                continue  # something was renamed or mounted while a `..` was resolved. Source: openat2(2), EAGAIN
+        raise OSError(_EAGAIN, "its directories are renamed all the time", path)
 
     def make(self, path: str, *, directory: bool = True, resolve: int = 0) -> int:
         """As `find`, but make it, and the directories above it, where they are missing."""
@@ -72,8 +77,11 @@ class Filesystem:
                 else:
                     os.close(os.open(name, os.O_CREAT | os.O_EXCL | os.O_WRONLY | os.O_NOFOLLOW, 0o755, dir_fd=above))
             except FileExistsError:
-                pass  # a dangling symlink, or another process that shares this root file system was quicker
-            return libc.openat2(above, name, O_PATH | os.O_NOFOLLOW, resolve=RESOLVE_NO_SYMLINKS)
+                pass  # another process that shares this root file system was quicker; or a dangling symlink, ELOOP
+            return libc.openat2(above, name, O_PATH, resolve=RESOLVE_NO_SYMLINKS)
+        except OSError as error:
+            error.filename = path
+            raise
         finally:
             os.close(above)
 
@@ -87,23 +95,20 @@ class Filesystem:
         """Set the propagation of all mounts of the new namespace."""
         libc.mount(None, "/", None, flags)
 
-    def enter(self, path: str, slave: bool) -> None:
+    def enter(self, path: str, above: int, own: int) -> None:
         """Make the root file system a mount of its own, so that it can be pivoted to.
 
-        `slave`: all mounts are slave or private already, and what the host mounts in it later shall arrive.
+        `above` is the propagation of the mount that holds it, and `own` that of the root and all that is mounted below
+        it, 0 for what they have: until the root is pivoted to, what is mounted in it may not reach the host.
         """
         if path == "/":
             raise OSError(16, "the host's own root cannot be pivoted to; mount it below another directory", path)
-        if not slave:
-            _make_private(path)
-        libc.mount(path, path, None, MS_BIND | MS_REC)
-        self._reopen(path)
-
-    def _reopen(self, path: str) -> None:
-        if self.root >= 0:
-            os.close(self.root)
+        _propagate_from(path, above)
         self.path = path
-        self.root = os.open(path, O_PATH | os.O_DIRECTORY | os.O_CLOEXEC)
+        self.root = libc.open_tree(AT_FDCWD, path, OPEN_TREE_CLONE | OPEN_TREE_CLOEXEC | AT_RECURSIVE)
+        if own:
+            libc.mount_setattr(self.root, "", AT_EMPTY_PATH | AT_RECURSIVE, propagation=own)
+        libc.move_mount(self.root, "", AT_FDCWD, path, MOVE_MOUNT_F_EMPTY_PATH)
 
     def pivot(self, propagation: int) -> None:
         """Change into the root file system and let go of the host's."""
@@ -127,97 +132,18 @@ class Filesystem:
 
     # -- mounts ---------------------------------------------------------------------------------------------------
 
-    def mount(
-        self, source: str, destination: str, fstype: str, flags: int, data: str, propagation: "tuple[int, ...]"
-    ) -> None:
-        """Mount a new file system."""
-        if destination == "/":
-            libc.mount(source, self.path, fstype, flags, data or None)
-            self._reopen(self.path)
-            return
-        # a procfs or sysfs somewhere else than where its path says would be masked at the wrong place
-        resolve = RESOLVE_NO_SYMLINKS if fstype in ("proc", "sysfs") else 0
-        target = self.make(destination, resolve=resolve)
-        try:
-            libc.mount(source, f"/proc/self/fd/{target}", fstype, flags, data or None)
-        finally:
-            os.close(target)
-        if propagation:
-            self._propagate(destination, propagation)
-
-    def bind(
-        self,
-        source: str,
-        destination: str,
-        recursive: bool,
-        attributes: "tuple[int, int]",
-        propagation: "tuple[int, ...]",
-    ) -> None:
-        """Bind a file or directory of the host. `attributes`: MOUNT_ATTR_* to set, and to clear."""
-        tree = libc.open_tree(-100, source, OPEN_TREE_CLONE | OPEN_TREE_CLOEXEC | (AT_RECURSIVE if recursive else 0))
-        try:
-            if attributes != (0, 0):
-                libc.mount_setattr(tree, "", AT_EMPTY_PATH, attr_set=attributes[0], attr_clr=attributes[1])
-            target = self.make(destination, directory=stat.S_ISDIR(os.fstat(tree).st_mode))
-            try:
-                self._attach(tree, target)
-            finally:
-                os.close(target)
-        finally:
-            os.close(tree)
-        if propagation:
-            self._propagate(destination, propagation)
-
-    def _attach(self, tree: int, target: int) -> None:
+    def attach(self, tree: int, target: int) -> None:
+        """Put a tree of mounts onto what is open as `target`."""
         libc.move_mount(tree, "", target, "", MOVE_MOUNT_F_EMPTY_PATH | MOVE_MOUNT_T_EMPTY_PATH)
 
-    def _propagate(self, destination: str, propagation: "tuple[int, ...]") -> None:
-        mounted = self.find(destination)
-        try:
-            for flags in propagation:
-                libc.mount(None, f"/proc/self/fd/{mounted}", None, flags)
-        finally:
-            os.close(mounted)
-
-    def attributes(self, destination: str, attr_set: int) -> None:
-        """Set attributes of what is mounted at `destination`, once nothing more has to be made in it."""
-        mounted = self.find(destination)
-        try:
-            libc.mount_setattr(mounted, "", AT_EMPTY_PATH, attr_set=attr_set)
-        finally:
-            os.close(mounted)
+    def take(self, root: int) -> None:
+        """Go on in what was mounted over the root, which is open as `root`."""
+        os.close(self.root)
+        self.root = root
 
     def readonly_root(self) -> None:
         """Make the root file system itself read-only, not what is mounted below it."""
         libc.mount_setattr(self.root, "", AT_EMPTY_PATH, attr_set=MOUNT_ATTR_RDONLY)
-
-    def cgroups_v1(
-        self,
-        destination: str,
-        flags: "tuple[int, int]",
-        hierarchies: "tuple[tuple[str, str, str], ...]",
-        links: "tuple[tuple[str, str], ...]",
-    ) -> None:
-        """A tmpfs with one cgroup mount a hierarchy: (directory, mount data, directory to bind instead, or "").
-
-        `flags` are MS_* and, for binds, MOUNT_ATTR_*.
-        """
-        self.mount("tmpfs", destination, "tmpfs", MS_NOSUID | MS_NODEV | MS_NOEXEC, "mode=755", ())
-        # nobody else can reach into this tmpfs yet, so plain paths below its descriptor are safe
-        top = self.find(destination)
-        try:
-            for name, data, source in hierarchies:
-                os.mkdir(name, 0o755, dir_fd=top)
-                below = f"/proc/self/fd/{top}/{name}"
-                libc.mount(source or "cgroup", below, "cgroup", MS_BIND if source else flags[0], data or None)
-                if source:
-                    libc.mount_setattr(-100, below, 0, attr_set=flags[1])
-            for target, name in links:
-                os.symlink(target, name, dir_fd=top)
-        finally:
-            os.close(top)
-        if flags[0] & MS_RDONLY:
-            self.attributes(destination, MOUNT_ATTR_RDONLY)
 
     # -- devices, links, masks ------------------------------------------------------------------------------------
 
@@ -231,11 +157,12 @@ class Filesystem:
                 if owner == (0, 0):
                     return  # the umask is 0, and we are root: it is as it should be
             except FileExistsError:
-                there = os.stat(name, dir_fd=above, follow_symlinks=False)
-                if stat.S_IFMT(there.st_mode) != kind or there.st_rdev != os.makedev(*number):
-                    raise
-            made = libc.openat2(above, name, O_PATH | os.O_NOFOLLOW, resolve=RESOLVE_NO_SYMLINKS)
+                pass  # it is what we want, or the check below finds out
+            made = libc.openat2(above, name, O_PATH | os.O_NOFOLLOW)
             try:
+                there = os.fstat(made)
+                if stat.S_IFMT(there.st_mode) != kind or there.st_rdev != os.makedev(*number):
+                    raise OSError(_EEXIST, "there is something else", path)
                 # by the descriptor, and not through umask. Source: open(2), O_PATH
                 os.chmod(f"/proc/self/fd/{made}", mode)
                 os.chown(f"/proc/self/fd/{made}", *owner)
@@ -246,21 +173,31 @@ class Filesystem:
 
     def bind_device(self, path: str, number: "tuple[int, int]") -> None:
         """Bind the host's device node of the same path, once it is sure that it is that device."""
-        found = os.stat(path)
-        if found.st_rdev != os.makedev(*number):
-            raise OSError(19, f"the host's {path} is not device {number[0]}:{number[1]}", path)
-        self.bind(path, path, False, (0, 0), ())
-
-    def link(self, target: str, path: str) -> None:
-        """Make a symlink, where there is nothing yet."""
-        parent, _, name = path.rpartition("/")
-        above = self.make(parent)
+        tree = libc.open_tree(AT_FDCWD, path, OPEN_TREE_CLONE | OPEN_TREE_CLOEXEC)
         try:
-            os.symlink(target, name, dir_fd=above)
-        except FileExistsError:
-            pass
+            if os.fstat(tree).st_rdev != os.makedev(*number):
+                raise OSError(19, f"the host's {path} is not device {number[0]}:{number[1]}", path)
+            target = self.make(path, directory=False)
+            try:
+                self.attach(tree, target)
+            finally:
+                os.close(target)
+        finally:
+            os.close(tree)
+
+    def link(self, target: str, path: str) -> bool:
+        """Make a symlink, where there is nothing yet. Returns whether it is there now."""
+        parent, _, name = path.rpartition("/")
+        above = self.make(parent or "/")
+        try:
+            try:
+                os.symlink(target, name, dir_fd=above)
+            except FileExistsError:
+                there = os.stat(name, dir_fd=above, follow_symlinks=False)
+                return stat.S_ISLNK(there.st_mode) and os.readlink(name, dir_fd=above) == target
         finally:
             os.close(above)
+        return True
 
     def ptmx(self) -> None:
         """/dev/ptmx leads to the container's own devpts, whatever was there."""
@@ -321,7 +258,7 @@ class Filesystem:
                 return
             null = _readonly_null()
             try:
-                self._attach(null, target)
+                self.attach(null, target)
             finally:
                 os.close(null)
         finally:
@@ -337,7 +274,7 @@ class Filesystem:
             tree = libc.open_tree(target, "", OPEN_TREE_CLONE | OPEN_TREE_CLOEXEC | AT_EMPTY_PATH | AT_RECURSIVE)
             try:
                 libc.mount_setattr(tree, "", AT_EMPTY_PATH | AT_RECURSIVE, attr_set=MOUNT_ATTR_RDONLY)
-                self._attach(tree, target)
+                self.attach(tree, target)
             finally:
                 os.close(tree)
         finally:
@@ -365,11 +302,11 @@ def _readonly_null() -> int:
     return tree
 
 
-def _make_private(path: str) -> None:
-    """Make the mount that holds `path` private: pivot_root refuses below a shared one, and mounts would leak out."""
+def _propagate_from(path: str, flags: int) -> None:
+    """Set the propagation of the mount that holds `path`: pivot_root refuses below a shared one, which leaks too."""
     while True:
         try:
-            libc.mount(None, path, None, MS_PRIVATE)
+            libc.mount(None, path, None, flags)
         except OSError as error:
             if error.errno != _EINVAL or path == "/":
                 raise

@@ -10,10 +10,10 @@ from __future__ import annotations
 
 import posixpath
 
-from libcontainer_py.errors import ConfigError
 from libcontainer_py.kernel import constants as c
 from libcontainer_py.plan import labels, mounts, process, scheduling, sysctl
 from libcontainer_py.plan.steps import Plan, Step
+from libcontainer_py.spec.mount_options import PROPAGATION
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -45,11 +45,8 @@ def build(
 ) -> Plan:
     """The plan for a valid Spec.
 
-    `attach`: there are v1 cgroups to join. `state` is the OCI state for startContainer hooks. Raises ConfigError.
+    `attach`: there are v1 cgroups to join. `state` is the OCI state for startContainer hooks.
     """
-    wrong = list(mounts.problems(spec))
-    if wrong:
-        raise ConfigError(wrong)
     if spec.process is None or spec.linux is None:
         raise AssertionError("validation lets no such Spec through")
     made = {namespace.type for namespace in spec.linux.namespaces if not namespace.path}
@@ -126,10 +123,8 @@ def _filesystem(
     linux = spec.linux
     if linux is None or spec.process is None or spec.root is None:
         raise AssertionError("validation lets no such Spec through")
-    propagation = mounts.PROPAGATION.get(linux.rootfs_propagation or "", 0)
-    first = propagation or c.MS_SLAVE | c.MS_REC
-    yield Step("propagation", (first,), "linux.rootfsPropagation" if propagation else "no mount leaks to the host")
-    yield Step("root", (rootfs, propagation == c.MS_SLAVE | c.MS_REC), "root.path")
+    propagation = PROPAGATION.get(linux.rootfs_propagation or "", 0)
+    yield from _root(rootfs, propagation)
     for step in mounts.mounts(spec, bundle, facts, cgroup_paths):
         if enter_cgroups and mounts.shows_cgroups(step):
             yield from enter_cgroups
@@ -151,6 +146,17 @@ def _filesystem(
         yield Step("readonly_root", (), "root.readonly")
     yield from labels.steps(spec.process)
     yield Step("pivot", (propagation,), "root.path")
+
+
+def _root(rootfs: str, propagation: int) -> Iterator[Step]:
+    """The host's mounts, and the root: no mount in it shall reach the host. pivot gives it its propagation."""
+    recursive, kind = propagation & c.MS_REC, propagation & ~c.MS_REC
+    if kind == c.MS_UNBINDABLE:
+        kind = c.MS_PRIVATE  # until then: nothing of it could be bound
+    why = "linux.rootfsPropagation" if propagation else "no mount leaks to the host"
+    yield Step("propagation", (recursive | kind if propagation else c.MS_SLAVE | c.MS_REC,), why)
+    own = c.MS_SLAVE if kind == c.MS_SLAVE else c.MS_PRIVATE
+    yield Step("root", (rootfs, own, own if propagation else 0), "root.path")
 
 
 def _program(

@@ -8,77 +8,22 @@ from __future__ import annotations
 
 import posixpath
 import stat
-from typing import NamedTuple
 
-from libcontainer_py.errors import Problem
 from libcontainer_py.kernel import constants as c
 from libcontainer_py.plan.steps import Step
+from libcontainer_py.spec.mount_options import parse
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator, Mapping, Sequence
+    from collections.abc import Iterator, Mapping, Sequence
+    from typing import TypeAlias
 
     from libcontainer_py.plan.steps import HostFacts
-    from libcontainer_py.spec import Spec
+    from libcontainer_py.spec import Mount, Spec
+    from libcontainer_py.spec.mount_options import Options
 
-_FLAGS: dict[str, tuple[int, int]] = {  # option: (flags to set, flags to clear)
-    "defaults": (0, 0),
-    "ro": (c.MS_RDONLY, 0),
-    "rw": (0, c.MS_RDONLY),
-    "nosuid": (c.MS_NOSUID, 0),
-    "suid": (0, c.MS_NOSUID),
-    "nodev": (c.MS_NODEV, 0),
-    "dev": (0, c.MS_NODEV),
-    "noexec": (c.MS_NOEXEC, 0),
-    "exec": (0, c.MS_NOEXEC),
-    "sync": (c.MS_SYNCHRONOUS, 0),
-    "async": (0, c.MS_SYNCHRONOUS),
-    "dirsync": (c.MS_DIRSYNC, 0),
-    "remount": (c.MS_REMOUNT, 0),
-    "mand": (c.MS_MANDLOCK, 0),
-    "nomand": (0, c.MS_MANDLOCK),
-    "noatime": (c.MS_NOATIME, 0),
-    "atime": (0, c.MS_NOATIME),
-    "nodiratime": (c.MS_NODIRATIME, 0),
-    "diratime": (0, c.MS_NODIRATIME),
-    "relatime": (c.MS_RELATIME, 0),
-    "norelatime": (0, c.MS_RELATIME),
-    "strictatime": (c.MS_STRICTATIME, 0),
-    "nostrictatime": (0, c.MS_STRICTATIME),
-    "lazytime": (c.MS_LAZYTIME, 0),
-    "nolazytime": (0, c.MS_LAZYTIME),
-    "iversion": (c.MS_I_VERSION, 0),
-    "noiversion": (0, c.MS_I_VERSION),
-    "nosymfollow": (c.MS_NOSYMFOLLOW, 0),
-    "symfollow": (0, c.MS_NOSYMFOLLOW),
-    "silent": (c.MS_SILENT, 0),
-    "loud": (0, c.MS_SILENT),
-    "bind": (c.MS_BIND, 0),
-    "rbind": (c.MS_BIND | c.MS_REC, 0),
-}
-PROPAGATION = {
-    "private": c.MS_PRIVATE,
-    "rprivate": c.MS_PRIVATE | c.MS_REC,
-    "slave": c.MS_SLAVE,
-    "rslave": c.MS_SLAVE | c.MS_REC,
-    "shared": c.MS_SHARED,
-    "rshared": c.MS_SHARED | c.MS_REC,
-    "unbindable": c.MS_UNBINDABLE,
-    "runbindable": c.MS_UNBINDABLE | c.MS_REC,
-}
-_NOT_YET = frozenset(
-    "idmap ridmap tmpcopyup copy-symlink rro rrw rnosuid rsuid rnodev rdev rnoexec rexec rnoatime ratime rnodiratime "
-    "rdiratime rrelatime rnorelatime rstrictatime rnostrictatime rnosymfollow rsymfollow remount".split()
-)
-_ATTRIBUTES = (  # what mount_setattr calls a flag. Source: mount_setattr(2)
-    (c.MS_RDONLY, c.MOUNT_ATTR_RDONLY),
-    (c.MS_NOSUID, c.MOUNT_ATTR_NOSUID),
-    (c.MS_NODEV, c.MOUNT_ATTR_NODEV),
-    (c.MS_NOEXEC, c.MOUNT_ATTR_NOEXEC),
-    (c.MS_NODIRATIME, c.MOUNT_ATTR_NODIRATIME),
-    (c.MS_NOSYMFOLLOW, c.MOUNT_ATTR_NOSYMFOLLOW),
-)
-_TIMES = ((c.MS_NOATIME, c.MOUNT_ATTR_NOATIME), (c.MS_STRICTATIME, c.MOUNT_ATTR_STRICTATIME), (c.MS_RELATIME, 0))
+    Change: TypeAlias = tuple[bool, int, int, int]
+    """A call of mount_setattr: with all below, MOUNT_ATTR_* to set, and to clear before, MS_PRIVATE and the like."""
 
 DEFAULT_DEVICES = (("null", 1, 3), ("zero", 1, 5), ("full", 1, 7), ("random", 1, 8), ("urandom", 1, 9), ("tty", 5, 0))
 _LINKS = (
@@ -87,108 +32,109 @@ _LINKS = (
     ("/proc/self/fd/1", "/dev/stdout"),
     ("/proc/self/fd/2", "/dev/stderr"),
 )
+_NOTHING = (0, 0)
 _KINDS = {"c": stat.S_IFCHR, "u": stat.S_IFCHR, "b": stat.S_IFBLK, "p": stat.S_IFIFO}
-
-
-class Options(NamedTuple):
-    """What the options of a mount amount to."""
-
-    flags: int
-    cleared: int
-    propagation: tuple[int, ...]
-    data: str
-
-
-def parse_options(options: Iterable[str]) -> Options:
-    """Sort options into flags, flags to clear, propagation, and data for the file system; later ones win."""
-    flags = cleared = 0
-    propagation: list[int] = []
-    data: list[str] = []
-    for option in options:
-        if option in _FLAGS:
-            sets, clears = _FLAGS[option]
-            flags, cleared = (flags | sets) & ~clears, (cleared | clears) & ~sets
-        elif option in PROPAGATION:
-            propagation.append(PROPAGATION[option])
-        else:
-            data.append(option)
-    return Options(flags, cleared, tuple(propagation), ",".join(data))
-
-
-def _attributes(options: Options) -> tuple[int, int]:
-    """MOUNT_ATTR_* to set, and to clear."""
-    sets = sum(attribute for flag, attribute in _ATTRIBUTES if options.flags & flag)
-    clears = sum(attribute for flag, attribute in _ATTRIBUTES if options.cleared & flag)
-    for flag, attribute in _TIMES:
-        if options.flags & flag:
-            return sets | attribute, clears | c.MOUNT_ATTR__ATIME
-    return sets, clears
-
-
-def problems(spec: Spec) -> Iterator[Problem]:
-    """What is wrong with the options of mounts."""
-    for index, mount in enumerate(spec.mounts):
-        path = f"mounts[{index}].options"
-        for option in mount.options:
-            if option in _NOT_YET:
-                yield Problem(path, f"option {option!r} is not supported yet", list(mount.options))
-        parsed = parse_options(option for option in mount.options if option not in _NOT_YET)
-        if parsed.flags & c.MS_BIND:
-            if parsed.data:
-                yield Problem(path, f"a bind mount takes no {parsed.data!r}", list(mount.options))
-            if not mount.source:
-                yield Problem(f"mounts[{index}].source", "a bind mount needs a source", mount.source)
-        elif not mount.type:
-            yield Problem(f"mounts[{index}].type", "a mount that is no bind mount needs a type", mount.type)
 
 
 def mounts(spec: Spec, bundle: str, facts: HostFacts, cgroup_paths: Mapping[str, str]) -> Iterator[Step]:
     """The mounts, in the order of the configuration."""
     for index, mount in enumerate(spec.mounts):
         why = f"mounts[{index}]"
-        destination = posixpath.normpath("/" + mount.destination.lstrip("/"))
-        options = parse_options(mount.options)
-        if options.flags & c.MS_BIND:
-            source = posixpath.join(bundle, mount.source or "")
-            recursive = bool(options.flags & c.MS_REC)
-            yield Step("bind", (source, destination, recursive, _attributes(options), options.propagation), why)
+        destination = _inside(mount.destination)
+        options = parse(mount.options)
+        if options.is_remount:
+            yield _remount(mount, destination, options, why)
+        elif options.is_bind:
+            yield _bind(mount, bundle, destination, options, why)
         elif mount.type == "cgroup":
-            yield _cgroup_mount(spec, destination, options, facts, cgroup_paths, why)
+            yield _cgroup_mount(spec, mount, destination, facts, cgroup_paths, why)
         else:
-            fstype = mount.type or ""
-            flags = options.flags & ~c.MS_RDONLY if _is_filled(fstype) else options.flags
-            arguments = (mount.source or fstype, destination, fstype, flags, options.data, options.propagation)
-            yield Step("mount", arguments, why)
+            yield _mount(mount, destination, options, why)
 
 
-def _is_filled(fstype: str) -> bool:
-    """Whether we make things in it, so that it can become read-only only in the end."""
-    return fstype == "tmpfs"
+def _inside(path: str) -> str:
+    """A path of the container, which begins at its root whatever it looks like."""
+    return posixpath.normpath("/" + path.lstrip("/"))
+
+
+def _changes(options: Options, attributes: tuple[int, int] = _NOTHING) -> tuple[Change, ...]:
+    """What mount_setattr has to do to a mount: `attributes` of its own, then those of all below, then propagation."""
+    changes: list[Change] = []
+    if attributes != _NOTHING:
+        changes.append((False, *attributes, 0))
+    if options.recursive != _NOTHING:
+        changes.append((True, *options.recursive, 0))
+    changes += [(bool(flags & c.MS_REC), 0, 0, flags & ~c.MS_REC) for flags in options.propagation]
+    return tuple(changes)
+
+
+def _mount(mount: Mount, destination: str, options: Options, why: str) -> Step:
+    fstype = mount.type or ""
+    options, kept = _until_filled(fstype, destination, options)
+    changes, copies = _changes(options), "tmpcopyup" in options.extensions
+    kind = "cgroup2" if fstype == "cgroup" else fstype
+    arguments = (mount.source or fstype, destination, kind, options.flags, options.data)
+    if not changes and not copies and not kept and destination != "/":
+        return Step("mount", arguments, why)
+    return Step("mount_detached", (*arguments, changes, copies, kept), why)
+
+
+def _bind(mount: Mount, bundle: str, destination: str, options: Options, why: str) -> Step:
+    source = posixpath.join(bundle, mount.source or "")
+    name = "bind_or_link" if "copy-symlink" in options.extensions else "bind"
+    recursive = bool(options.flags & c.MS_REC)
+    return Step(name, (source, destination, recursive, _changes(options, options.attributes)), why)
+
+
+def _remount(mount: Mount, destination: str, options: Options, why: str) -> Step:
+    """Of a mount alone (bind) or of its file system: the flags of mount(2) take the place of those that were there."""
+    options, kept = _until_filled(mount.type or "", destination, options)
+    flags = options.flags & ~c.MS_REC
+    return Step("remount", (destination, flags, options.data, options.attributes, _changes(options), kept), why)
+
+
+def _until_filled(fstype: str, destination: str, options: Options) -> tuple[Options, bool]:
+    """The options without those that make it read-only where we make things in it; and whether there were such."""
+    if not _is_filled(fstype, destination) or not _is_readonly(options):
+        return options, False
+    sets, clears = options.recursive
+    rest = options._replace(flags=options.flags & ~c.MS_RDONLY, recursive=(sets & ~c.MOUNT_ATTR_RDONLY, clears))
+    return rest, True
+
+
+def _is_filled(fstype: str, destination: str) -> bool:
+    return fstype == "tmpfs" or destination == "/dev"
+
+
+def _is_readonly(options: Options) -> bool:
+    return bool(options.flags & c.MS_RDONLY or options.recursive[0] & c.MOUNT_ATTR_RDONLY)
 
 
 def readonly_mounts(spec: Spec) -> Iterator[Step]:
     """File systems that are to be read-only and had to be filled first."""
     for index, mount in enumerate(spec.mounts):
-        options = parse_options(mount.options)
-        if _is_filled(mount.type or "") and options.flags & c.MS_RDONLY and not options.flags & c.MS_BIND:
-            destination = posixpath.normpath("/" + mount.destination.lstrip("/"))
+        options = parse(mount.options)
+        destination = _inside(mount.destination)
+        if _is_readonly(options) and not options.is_bind and _is_filled(mount.type or "", destination):
             yield Step("attributes", (destination, c.MOUNT_ATTR_RDONLY), f"mounts[{index}].options")
 
 
 def shows_cgroups(step: Step) -> bool:
     """Whether it is a mount of cgroups, which shows the place that init is at."""
-    return step.name == "cgroups_v1" or (step.name == "mount" and step.arguments[2] == "cgroup2")
+    return step.name == "cgroups_v1" or (step.name in ("mount", "mount_detached") and step.arguments[2] == "cgroup2")
 
 
 def _cgroup_mount(
-    spec: Spec, destination: str, options: Options, facts: HostFacts, cgroup_paths: Mapping[str, str], why: str
+    spec: Spec, mount: Mount, destination: str, facts: HostFacts, cgroup_paths: Mapping[str, str], why: str
 ) -> Step:
     """On v2 one mount; on v1 a tmpfs with one mount a hierarchy, or binds of the container's own directories."""
+    options = parse(mount.options)
     own_namespace = spec.linux is not None and any(one.type == "cgroup" for one in spec.linux.namespaces)
+    changes = _changes(options, options.attributes)
     if facts.cgroups_v2:
         if own_namespace or "" not in cgroup_paths:
-            return Step("mount", ("cgroup", destination, "cgroup2", options.flags, "", ()), why)
-        return Step("bind", (cgroup_paths[""], destination, True, _attributes(options), ()), why)
+            return _mount(mount, destination, options, why)
+        return Step("bind", (cgroup_paths[""], destination, True, changes), why)
     hierarchies: list[tuple[str, str, str]] = []
     links: list[tuple[str, str]] = []
     for name, controllers in facts.hierarchies:
@@ -196,14 +142,13 @@ def _cgroup_mount(
         if own_namespace or source:
             hierarchies.append((name, ",".join(controllers), source))
             links += [(name, other) for other in controllers if other != name and not other.startswith("name=")]
-    flags = (options.flags, _attributes(options)[0])
-    return Step("cgroups_v1", (destination, flags, tuple(hierarchies), tuple(links)), why)
+    flags = (options.flags, options.attributes[0])
+    return Step("cgroups_v1", (destination, flags, tuple(hierarchies), tuple(links), _changes(options)), why)
 
 
 def devices(spec: Spec, facts: HostFacts) -> Iterator[Step]:
     """The default devices and the configured ones, which win; the links; nothing where /dev is bound from the host."""
-    bound = [mount for mount in spec.mounts if posixpath.normpath(mount.destination) == "/dev"]
-    if any(parse_options(mount.options).flags & c.MS_BIND for mount in bound):
+    if any(_inside(mount.destination) == "/dev" and parse(mount.options).is_bind for mount in spec.mounts):
         return
     new_user_namespace = spec.linux is not None and any(one.type == "user" for one in spec.linux.namespaces)
     make = facts.can_mknod and not new_user_namespace

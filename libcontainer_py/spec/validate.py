@@ -15,7 +15,7 @@ from __future__ import annotations
 import re
 
 from libcontainer_py.errors import ConfigError, Problem
-from libcontainer_py.spec import codec, limits, rules
+from libcontainer_py.spec import codec, limits, mount_options, rules
 from libcontainer_py.spec.shapes import Unfit
 
 TYPE_CHECKING = False
@@ -112,6 +112,7 @@ def between(spec: Spec) -> Iterator[Problem]:
         yield Problem("linux.namespaces", "a mount namespace cannot be joined", kinds["mount"].path, hint)
     yield from rules.of_sysctl(spec)
     yield from rules.of_time(spec)
+    yield from mount_options.between(spec)
     yield from rules.of_network(spec)
     for name in ("hostname", "domainname"):
         if getattr(spec, name) is not None and "uts" not in kinds:  # it would change the host's
@@ -183,6 +184,9 @@ def _mounts(spec: Spec) -> Iterator[Problem]:
     for index, mount in enumerate(spec.mounts):
         if not mount.destination:
             yield Problem(f"mounts[{index}].destination", "is empty, but must be a path", "")
+        yield from _mappings(f"mounts[{index}].uidMappings", mount.uid_mappings)
+        yield from _mappings(f"mounts[{index}].gidMappings", mount.gid_mappings)
+    yield from mount_options.of_values(spec)
 
 
 def _hooks(spec: Spec) -> Iterator[Problem]:

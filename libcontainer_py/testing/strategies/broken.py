@@ -94,7 +94,21 @@ VALUES = (
     put("process.rlimits", _rlimits(("NICE", 2, 1)), "process.rlimits[0].soft"),
     put("process.oomScoreAdj", 1001),
     put("process.oomScoreAdj", -1001),
-    add("mounts", {"destination": ""}, ".destination"),
+    add("mounts", {"destination": "", "type": "proc"}, ".destination"),
+    add("mounts", {"destination": "/x"}, ".type"),
+    add("mounts", {"destination": "/x", "options": ["rbind"]}, ".source"),
+    *(
+        add("mounts", {"destination": "/x", "type": kind, "source": "/y", "options": options}, ".options")
+        for kind, options in (
+            ("none", ["bind", "size=1m"]),
+            ("none", ["bind", "sync"]),
+            ("none", ["bind", "remount", "lazytime"]),
+            ("proc", ["copy-symlink"]),
+            ("none", ["bind", "tmpcopyup"]),
+            ("proc", ["tmpcopyup"]),
+            ("tmpfs", ["remount", "tmpcopyup"]),
+        )
+    ),
     put("annotations", {"": "no key"}),
     *(add(f"hooks.{kind}", {"path": "bin/x"}, ".path") for kind in ("prestart", "createRuntime", "poststop")),
     add("hooks.createContainer", {"path": "/x", "timeout": 0}, ".timeout"),

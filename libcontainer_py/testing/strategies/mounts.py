@@ -16,6 +16,7 @@ _OPTIONS = (
 """Options of one mount, for file systems and bind mounts."""
 _OF_FILE_SYSTEMS = ("sync", "async", "dirsync", "lazytime", "nolazytime", "iversion", "noiversion", "silent", "loud")
 _RECURSIVE = tuple("r" + name for name in _OPTIONS if name != "defaults")
+"""The same with all that is mounted below."""
 _PROPAGATIONS = ("private", "rprivate", "slave", "rslave", "shared", "rshared", "unbindable", "runbindable")
 
 _DATA = {
@@ -48,7 +49,7 @@ mappings: st.SearchStrategy[tuple[IDMapping, ...]] = st.builds(
 
 
 def _file_systems(kind: str) -> st.SearchStrategy[Mount]:
-    options = st.sampled_from((*_OPTIONS, *_OF_FILE_SYSTEMS, *_DATA[kind]))
+    options = st.sampled_from((*_OPTIONS, *_OF_FILE_SYSTEMS, *_RECURSIVE, *_PROPAGATIONS, *_DATA[kind]))
     optional: dict[str, st.SearchStrategy[Any]] = {
         "source": st.just(kind),
         "options": tuples(options, max_size=3, unique_by=same),
@@ -60,8 +61,8 @@ def _chained(*parts: tuple[str, ...]) -> tuple[str, ...]:
     return tuple(option for part in parts for option in part)
 
 
-def _binds(*words: str) -> st.SearchStrategy[Mount]:
-    """Bind mounts; with `words` such as idmap, which ask for the two maps."""
+def _binds(*words: str, mapped: bool = False) -> st.SearchStrategy[Mount]:
+    """Bind mounts, with one of the `words`, if there are any; `mapped` ones have the two maps."""
     options = st.builds(
         _chained,
         st.tuples(st.sampled_from(["bind", "rbind"])),
@@ -69,14 +70,22 @@ def _binds(*words: str) -> st.SearchStrategy[Mount]:
         tuples(st.sampled_from(_PROPAGATIONS), max_size=1),
         st.tuples(st.sampled_from(words)) if words else st.just(()),
     )
-    maps = {"uid_mappings": mappings, "gid_mappings": mappings} if words else {}
+    maps = {"uid_mappings": mappings, "gid_mappings": mappings} if mapped else {}
     required = {"destination": _destinations, "source": paths | relative_paths, "options": options, **maps}
     return some(Mount, required, {"type": st.sampled_from(["none", "bind"])})
 
 
+def _remounts() -> st.SearchStrategy[Mount]:
+    """Changes of a mount, or with its file system."""
+    of_mount = tuples(st.sampled_from([*_OPTIONS, *_RECURSIVE, *_PROPAGATIONS]), max_size=3, unique_by=same)
+    alone = st.builds(_chained, st.just(("bind", "remount")), of_mount)
+    whole = st.builds(_chained, st.just(("remount",)), of_mount, st.sampled_from([(), ("sync",), ("size=1m",)]))
+    return some(Mount, {"destination": _destinations, "options": alone | whole}, {})
+
+
 def mounts(*, idmaps: bool) -> st.SearchStrategy[tuple[Mount, ...]]:
     """Up to three mounts; with `idmaps` some bind mounts have both maps, and the option that asks for them."""
-    kinds = [_file_systems(kind) for kind in sorted(_DATA)] + [_binds()]
+    kinds = [_file_systems(kind) for kind in sorted(_DATA)] + [_binds(), _binds("copy-symlink"), _remounts()]
     if idmaps:
-        kinds.append(_binds("idmap", "ridmap"))
+        kinds += [_binds("idmap", "ridmap", mapped=True), _binds(mapped=True)]
     return tuples(st.one_of(kinds), max_size=3)

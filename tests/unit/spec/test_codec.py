@@ -222,7 +222,7 @@ def test_of_two_equal_keys_the_last_counts() -> None:
         ("process", {"args": ["a"]}, ("process.cwd", "is required")),
         ("root", {"path": "r", "readonly": 1}, ("root.readonly", "expected true or false, found an integer")),
         ("root", {}, ("root.path", "is required")),
-        ("mounts", [{"destination": "/a"}, {}], ("mounts[1].destination", "is required")),
+        ("mounts", [{"destination": "/a", "type": "proc"}, {"type": "proc"}], ("mounts[1].destination", "is required")),
         ("mounts", [7], ("mounts[0]", "expected an object, found an integer")),
         ("annotations", {"a.b": 1}, ('annotations["a.b"]', "expected a string, found an integer")),
         ("linux", {"namespaces": [MOUNT], "sysctl": []}, ("linux.sysctl", "expected an object, found an array")),
@@ -259,7 +259,7 @@ def test_every_problem_at_once_also_those_of_values() -> None:
             "cwd": "relative",
             "rlimits": [{"type": 5}, {"type": "RLIMIT_X", "hard": 1, "soft": 2}],
         },
-        "mounts": [{"destination": ""}],
+        "mounts": [{"destination": "", "type": "proc"}],
     }
     assert [path for path, _ in problems_of(document)] == [
         "process.args[0]",

@@ -105,8 +105,9 @@ def test_versions_that_we_refuse(version: str, reason: str) -> None:
         ({"root": None}, ["root: is required"]),
         ({"root": Root(path="")}, ["root.path: is empty"]),
         ({"process": None}, ["process: is required"]),
-        ({"mounts": [Mount(destination="tmp"), Mount(destination="a/b")]}, []),  # deprecated, but relative to /
-        ({"mounts": [Mount(destination="")]}, ["mounts[0].destination: is empty, but must be a path"]),
+        # deprecated, but relative to /
+        ({"mounts": [Mount(destination="tmp", type="proc"), Mount(destination="a/b", type="proc")]}, []),
+        ({"mounts": [Mount(destination="", type="proc")]}, ["mounts[0].destination: is empty, but must be a path"]),
         ({"annotations": {"": "x"}}, ["annotations: a key is empty"]),
         ({"annotations": {"a": "\0 is data"}}, []),
         ({"hostname": "h" * 64}, []),

@@ -1,0 +1,221 @@
+"""The mounts of a container: new file systems, bind mounts, changes of both.
+
+A mount(2) leaves no descriptor of what it made, and whoever looks at the place again may find another one, swapped in
+by a process that shares the root file system. So what is to be changed after it was mounted is mounted over the root
+first: a path of the host's leads there, and nobody else comes by. It is moved to its place when it is finished.
+"""
+
+import os
+import stat
+
+from libcontainer_py.init import copying
+from libcontainer_py.kernel import libc
+from libcontainer_py.kernel.constants import (
+    AT_EMPTY_PATH,
+    AT_FDCWD,
+    AT_RECURSIVE,
+    MOUNT_ATTR_RDONLY,
+    MS_BIND,
+    MS_NODEV,
+    MS_NOEXEC,
+    MS_NOSUID,
+    MS_RDONLY,
+    MS_REMOUNT,
+    O_PATH,
+    OPEN_TREE_CLOEXEC,
+    OPEN_TREE_CLONE,
+    RESOLVE_NO_SYMLINKS,
+)
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import TypeAlias
+
+    from libcontainer_py.init.filesystem import Filesystem
+
+    Changes: TypeAlias = tuple[tuple[bool, int, int, int], ...]
+    """Calls of mount_setattr: with all below, MOUNT_ATTR_* to set, and to clear before, MS_PRIVATE and the like."""
+
+_EEXIST = 17
+
+
+class Mounts:
+    """Mounts into `filesystem`. `kept` are descriptors of mounts that something has to be done to in the end."""
+
+    def __init__(self, filesystem: "Filesystem") -> None:
+        self.filesystem = filesystem
+        self.kept: dict[str, list[int]] = {}
+
+    # -- new file systems -----------------------------------------------------------------------------------------
+
+    def mount(self, source: str, destination: str, fstype: str, flags: int, data: str) -> None:
+        """Mount a new file system."""
+        target, data = self._place(destination, fstype, data)
+        try:
+            _mount(source, target, fstype, flags, data, destination)
+        finally:
+            os.close(target)
+
+    def mount_detached(
+        self,
+        source: str,
+        destination: str,
+        fstype: str,
+        flags: int,
+        data: str,
+        changes: "Changes",
+        copies: bool,
+        kept: bool,
+    ) -> None:
+        """Mount a new file system that is to be changed, or filled with a copy of what it hides.
+
+        `kept`: `attributes` will be called for it.
+        """
+        target, data = self._place(destination, fstype, data)
+        try:
+            mounted = self._mount_aside(source, fstype, flags, data, destination)
+            if copies:
+                copying.copy_directory(target, mounted)
+            _change(mounted, changes)
+            self._move(mounted, target, destination)
+            if kept:
+                self.kept.setdefault(destination, []).append(os.dup(mounted))
+            os.close(mounted)
+        finally:
+            os.close(target)
+
+    def _place(self, destination: str, fstype: str, data: str) -> "tuple[int, str]":
+        """Where to mount, and the data: a tmpfs has the mode of the directory that it hides, as with runc."""
+        # a procfs or sysfs somewhere else than where its path says would be masked at the wrong place
+        resolve = RESOLVE_NO_SYMLINKS if fstype in ("proc", "sysfs") else 0
+        if fstype != "tmpfs" or "mode=" in data:
+            return self.filesystem.make(destination, resolve=resolve), data
+        try:
+            target = self.filesystem.find(destination)
+        except FileNotFoundError:
+            return self.filesystem.make(destination), data
+        mode = f"mode={stat.S_IMODE(os.fstat(target).st_mode):o}"
+        return target, f"{mode},{data}" if data else mode
+
+    def _mount_aside(self, source: str, fstype: str, flags: int, data: str, destination: str) -> int:
+        """Mount it over the root, and give its top. The caller closes it."""
+        _mount(source, self.filesystem.root, fstype, flags, data, destination)
+        return os.open(self.filesystem.path, O_PATH | os.O_DIRECTORY | os.O_CLOEXEC)
+
+    def _move(self, mounted: int, target: int, destination: str) -> None:
+        if destination == "/":  # there it is; what comes later is mounted in it
+            self.filesystem.take(os.dup(mounted))
+        else:
+            self.filesystem.attach(mounted, target)
+
+    def cgroups_v1(
+        self,
+        destination: str,
+        flags: "tuple[int, int]",
+        hierarchies: "tuple[tuple[str, str, str], ...]",
+        links: "tuple[tuple[str, str], ...]",
+        changes: "Changes",
+    ) -> None:
+        """A tmpfs with one cgroup mount a hierarchy: (directory, mount data, directory to bind instead, or "").
+
+        `flags` are MS_* and, for binds, MOUNT_ATTR_*.
+        """
+        target = self.filesystem.make(destination)
+        try:
+            top = self._mount_aside("tmpfs", "tmpfs", MS_NOSUID | MS_NODEV | MS_NOEXEC, "mode=755", destination)
+            for name, data, source in hierarchies:
+                os.mkdir(name, 0o755, dir_fd=top)
+                below = f"/proc/self/fd/{top}/{name}"
+                libc.mount(source or "cgroup", below, "cgroup", MS_BIND if source else flags[0], data or None)
+                if source:
+                    libc.mount_setattr(AT_FDCWD, below, 0, attr_set=flags[1])
+            for link, name in links:
+                os.symlink(link, name, dir_fd=top)
+            if flags[0] & MS_RDONLY:
+                libc.mount_setattr(top, "", AT_EMPTY_PATH, attr_set=MOUNT_ATTR_RDONLY)
+            _change(top, changes)
+            self._move(top, target, destination)
+            os.close(top)
+        finally:
+            os.close(target)
+
+    # -- bind mounts ----------------------------------------------------------------------------------------------
+
+    def bind(self, source: str, destination: str, recursive: bool, changes: "Changes") -> None:
+        """Bind a file or directory of the host."""
+        flags = OPEN_TREE_CLONE | OPEN_TREE_CLOEXEC | (AT_RECURSIVE if recursive else 0)
+        self.attach(libc.open_tree(AT_FDCWD, source, flags), destination, changes)
+
+    def bind_or_link(self, source: str, destination: str, recursive: bool, changes: "Changes") -> None:
+        """Bind a file or directory; of a symlink make the same one, or be content with it where it is there already."""
+        if not os.path.islink(source):
+            self.bind(source, destination, recursive, changes)
+            return
+        link = os.readlink(source)
+        if not self.filesystem.link(link, destination):
+            raise OSError(_EEXIST, f"there is something else than a symlink to {link}", destination)
+
+    def attach(self, tree: int, destination: str, changes: "Changes") -> None:
+        """Put a detached tree of mounts, which is closed, to its place."""
+        try:
+            _change(tree, changes)
+            target = self.filesystem.make(destination, directory=stat.S_ISDIR(os.fstat(tree).st_mode))
+            try:
+                self.filesystem.attach(tree, target)
+            finally:
+                os.close(target)
+            if destination == "/":
+                self.filesystem.take(os.dup(tree))
+        finally:
+            os.close(tree)
+
+    # -- mounts that are there ------------------------------------------------------------------------------------
+
+    def remount(
+        self,
+        destination: str,
+        flags: int,
+        data: str,
+        attributes: "tuple[int, int]",
+        changes: "Changes",
+        kept: bool,
+    ) -> None:
+        """Change the flags of a mount: those of mount(2) take the place of all that it had.
+
+        A user namespace may not take some of them away; there `attributes` alone are set and cleared.
+        """
+        mounted = self.filesystem.find(destination)
+        try:
+            try:
+                _mount(None, mounted, None, flags | MS_REMOUNT, data, destination)
+            except PermissionError:
+                if not flags & MS_BIND:
+                    raise
+                libc.mount_setattr(mounted, "", AT_EMPTY_PATH, attr_set=attributes[0], attr_clr=attributes[1])
+            _change(mounted, changes)
+            if kept:
+                self.kept.setdefault(destination, []).append(os.dup(mounted))
+        finally:
+            os.close(mounted)
+
+    def attributes(self, destination: str, attr_set: int) -> None:
+        """Set attributes of a mount that was kept, once nothing more has to be made in it."""
+        mounted = self.kept[destination].pop(0)
+        try:
+            libc.mount_setattr(mounted, "", AT_EMPTY_PATH, attr_set=attr_set)
+        finally:
+            os.close(mounted)
+
+
+def _mount(source: "str | None", target: int, fstype: "str | None", flags: int, data: str, destination: str) -> None:
+    try:
+        libc.mount(source, f"/proc/self/fd/{target}", fstype, flags, data or None)
+    except OSError as error:
+        error.filename = destination
+        raise
+
+
+def _change(mounted: int, changes: "Changes") -> None:
+    for recursive, attr_set, attr_clr, propagation in changes:
+        flags = AT_EMPTY_PATH | (AT_RECURSIVE if recursive else 0)
+        libc.mount_setattr(mounted, "", flags, attr_set=attr_set, attr_clr=attr_clr, propagation=propagation)

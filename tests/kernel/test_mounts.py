@@ -1,0 +1,511 @@
+"""Options of mounts, seen from inside of a container: mountinfo, and what can be written, read and executed."""
+
+from __future__ import annotations
+
+import os
+import re
+import subprocess
+from pathlib import Path
+
+import pytest
+
+from libcontainer_py import ConfigError, CreateError
+from tests.kernel.test_config import Mounted, mounts
+from tests.kernel.workshop import Config, Workshop, namespaces, runc_spec
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+
+@pytest.fixture
+def config() -> Config:
+    return runc_spec()
+
+
+@pytest.fixture
+def tree(tmp_path: Path, root_only: None) -> Iterator[Path]:
+    """A shared mount, noatime, with another one below it that is strictatime, and a file in each."""
+    top = tmp_path / "tree"
+    top.mkdir()
+    subprocess.run(["mount", "-t", "tmpfs", "-o", "noatime", "tree", str(top)], check=True)
+    try:
+        subprocess.run(["mount", "--make-shared", str(top)], check=True)
+        (top / "below").mkdir()
+        subprocess.run(["mount", "-t", "tmpfs", "-o", "strictatime", "below", str(top / "below")], check=True)
+        for path in (top, top / "below"):
+            (path / "file").write_text("text\n")
+        yield top
+    finally:
+        subprocess.run(["umount", "-R", str(top)], check=True)
+
+
+def seen(workshop: Workshop, config: Config, *added: Config, script: str = "true") -> dict[str, Mounted]:
+    """What is mounted in a container with these mounts more."""
+    config["mounts"] += added
+    return mounts(workshop.sh(config, f"{script} >/dev/null; cat /proc/self/mountinfo"))
+
+
+def bind(source: Path, *options: str, destination: str = "/tree") -> Config:
+    return {"destination": destination, "source": str(source), "options": list(options)}
+
+
+# -- attributes, of a mount and of all below --------------------------------------------------------------------------
+
+TIMES = {"noatime", "relatime", "nodiratime"}
+
+
+@pytest.mark.parametrize(
+    ("options", "top", "below"),
+    [
+        (["rbind"], {"rw", "noatime"}, {"rw"}),
+        (["rbind", "ro", "nosuid"], {"ro", "nosuid", "noatime"}, {"rw"}),
+        (["rbind", "rro"], {"ro", "noatime"}, {"ro"}),
+        (["rbind", "rro", "rrw"], {"rw", "noatime"}, {"rw"}),
+        (["rbind", "ro", "rrw"], {"rw", "noatime"}, {"rw"}),
+        (["bind", "rro"], {"ro", "noatime"}, None),
+        (
+            ["rbind", "rnosuid", "rnodev", "rnoexec", "rnosymfollow", "rnodiratime"],
+            {"rw", "nosuid", "nodev", "noexec", "noatime", "nodiratime", "nosymfollow"},
+            {"rw", "nosuid", "nodev", "noexec", "nodiratime", "nosymfollow"},
+        ),
+        (
+            ["rbind", "nosuid", "nodev", "noexec", "rsuid", "rdev", "rexec", "rsymfollow", "rdiratime"],
+            {"rw", "noatime"},
+            {"rw"},
+        ),
+        (["rbind", "rnoatime"], {"rw", "noatime"}, {"rw", "noatime"}),
+        (["rbind", "rstrictatime"], {"rw"}, {"rw"}),
+        (["rbind", "rrelatime"], {"rw", "relatime"}, {"rw", "relatime"}),
+        (["rbind", "rnoatime", "ratime"], {"rw", "relatime"}, {"rw", "relatime"}),
+        (["rbind", "rnostrictatime"], {"rw", "relatime"}, {"rw", "relatime"}),
+        (["rbind", "rnorelatime"], {"rw", "noatime"}, {"rw"}),
+        (["rbind", "relatime"], {"rw", "relatime"}, {"rw"}),
+        (["rbind", "strictatime"], {"rw"}, {"rw"}),
+        (["rbind", "atime"], {"rw", "relatime"}, {"rw"}),
+        (["rbind", "noatime", "nodiratime"], {"rw", "noatime", "nodiratime"}, {"rw"}),
+    ],
+)
+def test_attributes_of_bind_mounts(
+    workshop: Workshop, config: Config, tree: Path, options: list[str], top: set[str], below: set[str] | None
+) -> None:
+    found = seen(workshop, config, bind(tree, *options))
+    assert found["/tree"].options == top
+    assert (found["/tree/below"].options if "/tree/below" in found else None) == below
+
+
+def test_rro_hinders_writing_everywhere_and_ro_at_the_top_alone(workshop: Workshop, config: Config, tree: Path) -> None:
+    config["mounts"] += [bind(tree, "rbind", "rro"), bind(tree, "rbind", "ro", destination="/other")]
+    script = "for d in tree tree/below other other/below; do touch /$d/new; done; true"
+    assert workshop.sh(config, script).splitlines() == [
+        f"touch: /{path}/new: Read-only file system" for path in ("tree", "tree/below", "other")
+    ]
+    assert sorted(path.name for path in tree.rglob("new")) == ["new"]
+
+
+def test_rnoexec_and_rnosymfollow_are_felt(workshop: Workshop, config: Config, tree: Path) -> None:
+    (tree / "below/program").write_text("#!/bin/sh\necho runs\n")
+    (tree / "below/program").chmod(0o755)
+    (tree / "below/link").symlink_to("file")
+    config["mounts"].append(bind(tree, "rbind", "rnoexec", "rnosymfollow"))
+    text = workshop.sh(config, "/tree/below/program; cat /tree/below/file; cat /tree/below/link; true")
+    denied, content, link = text.splitlines()
+    assert (denied, content) == ("/bin/sh: /tree/below/program: Permission denied", "text")
+    assert link.startswith("cat: can't open '/tree/below/link': ")
+
+
+@pytest.mark.parametrize(
+    ("options", "mount", "filesystem"),
+    [
+        (["sync"], {"rw", "relatime"}, {"rw", "sync"}),
+        (["dirsync"], {"rw", "relatime"}, {"rw", "dirsync"}),
+        (["sync", "async"], {"rw", "relatime"}, {"rw"}),
+        (["lazytime"], {"rw", "relatime"}, {"rw", "lazytime"}),
+        (["lazytime", "nolazytime"], {"rw", "relatime"}, {"rw"}),
+        (["silent", "loud", "iversion", "noiversion", "mand", "nomand", "defaults"], {"rw", "relatime"}, {"rw"}),
+        (["nosuid", "nodev", "noexec", "noatime"], {"rw", "nosuid", "nodev", "noexec", "noatime"}, {"rw"}),
+        (["nosuid", "suid", "nodev", "dev", "noexec", "exec", "noatime", "atime"], {"rw", "relatime"}, {"rw"}),
+        (["nosymfollow", "nodiratime"], {"rw", "relatime", "nosymfollow", "nodiratime"}, {"rw"}),
+        (["nosymfollow", "symfollow", "nodiratime", "diratime"], {"rw", "relatime"}, {"rw"}),
+        (["strictatime"], {"rw"}, {"rw"}),
+        (["ro"], {"ro", "relatime"}, {"rw"}),
+        (["ro", "rprivate"], {"ro", "relatime"}, {"rw"}),
+        (["rro", "rnosuid", "rnoatime"], {"ro", "nosuid", "noatime"}, {"rw"}),
+        (["lazytime", "iversion", "silent", "rnodev"], {"rw", "nodev", "relatime"}, {"rw", "lazytime"}),
+    ],
+)
+def test_options_of_a_new_file_system(
+    workshop: Workshop, config: Config, options: list[str], mount: set[str], filesystem: set[str]
+) -> None:
+    added = {"destination": "/new", "type": "tmpfs", "source": "name", "options": [*options, "size=64k", "mode=700"]}
+    found = seen(workshop, config, added)["/new"]
+    assert (found.fstype, found.source, found.options) == ("tmpfs", "name", mount)
+    # inode64: what this kernel adds of its own
+    assert found.data - {"inode64", "noswap"} == filesystem | {"size=64k", "mode=700"}
+
+
+def test_a_word_that_nobody_knows_is_the_file_systems(workshop: Workshop, config: Config) -> None:
+    config["mounts"].append({"destination": "/new", "type": "tmpfs", "options": ["nr_inodes=7", "sideways"]})
+    with pytest.raises(CreateError, match=r"mounts\[7\]\): /new: Invalid argument") as caught:
+        workshop.create(config)
+    assert caught.value.hint
+    config["mounts"][-1]["options"].remove("sideways")
+    assert "nr_inodes=7" in seen(workshop, config)["/new"].data
+
+
+# -- propagation ------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("options", "pattern"),
+    [
+        (["private"], ""),
+        (["shared"], r"shared:\d+"),
+        (["slave"], ""),  # of nobody
+        (["unbindable"], "unbindable"),
+        (["runbindable", "rprivate"], ""),
+    ],
+)
+@pytest.mark.parametrize("kind", ["tmpfs", "proc"])
+def test_propagation_of_a_new_file_system(
+    workshop: Workshop, config: Config, kind: str, options: list[str], pattern: str
+) -> None:
+    found = seen(workshop, config, {"destination": "/new", "type": kind, "options": options})
+    assert re.fullmatch(pattern, found["/new"].propagation)
+
+
+@pytest.mark.parametrize(
+    ("options", "top", "below"),
+    [
+        (["rbind", "slave"], r"master:\d+", r"master:\d+"),
+        (["rbind", "private"], "", r"master:\d+"),
+        (["rbind", "rprivate"], "", ""),
+        (["rbind", "rslave", "rshared"], r"shared:\d+ master:\d+", r"shared:\d+ master:\d+"),
+        (["rbind", "shared"], r"shared:\d+ master:\d+", r"master:\d+"),
+        (["rbind", "unbindable"], "unbindable", r"master:\d+"),
+        (["rbind", "runbindable"], "unbindable", "unbindable"),
+        (["rbind", "rro", "rprivate"], "", ""),
+    ],
+)
+def test_propagation_of_a_mount_and_of_those_below(
+    workshop: Workshop, config: Config, tree: Path, options: list[str], top: str, below: str
+) -> None:
+    subprocess.run(["mount", "--make-shared", str(tree / "below")], check=True)
+    found = seen(workshop, config, bind(tree, *options))
+    assert re.fullmatch(top, found["/tree"].propagation)
+    assert re.fullmatch(below, found["/tree/below"].propagation)
+
+
+@pytest.mark.parametrize(("wanted", "arrives"), [("rshared", True), ("rslave", False), ("rprivate", False)])
+def test_a_mount_of_the_containers_reaches_the_host_where_it_is_to(
+    workshop: Workshop, config: Config, tree: Path, wanted: str, arrives: bool
+) -> None:
+    config["linux"]["rootfsPropagation"] = "shared"
+    for name in ("bounding", "effective", "permitted"):
+        config["process"]["capabilities"][name].append("CAP_SYS_ADMIN")
+    config["mounts"].append(bind(tree, "rbind", wanted))
+    workshop.sh(config, "mkdir /tree/new && mount -t tmpfs new /tree/new && touch /tree/new/arrived")
+    assert (tree / "new/arrived").exists() is arrives
+
+
+@pytest.mark.parametrize(
+    ("propagation", "pattern", "arrives"),
+    [
+        (None, "", False),
+        ("private", "", False),
+        ("slave", r"master:\d+", True),
+        ("rslave", r"master:\d+", True),
+        ("shared", r"shared:\d+", False),
+        ("rshared", r"shared:\d+", False),
+        ("unbindable", "unbindable", False),
+        ("runbindable", "unbindable", False),
+    ],
+)
+def test_propagation_of_the_root(
+    workshop: Workshop, config: Config, tree: Path, propagation: str | None, pattern: str, arrives: bool
+) -> None:
+    # config-linux.md, Rootfs Mount Propagation: "slave: the rootfs mount receives propagation events from the host"
+    if propagation is not None:
+        config["linux"]["rootfsPropagation"] = propagation
+    config["root"] = {"path": str(workshop.rootfs(tree / "rootfs"))}
+    config["process"]["args"] = ["/bin/sh", "-c", "cat /proc/self/mountinfo; ls /tmp"]
+    path = workshop.folder / "output"
+    with path.open("wb") as file, workshop.create(config, stdout=file, stderr=file) as container:
+        subprocess.run(["mount", "-t", "tmpfs", "later", str(tree / "rootfs/tmp")], check=True)
+        (tree / "rootfs/tmp/arrived").touch()
+        container.start()
+        assert container.wait(60).returncode == 0
+    *lines, last = path.read_text().splitlines()
+    found = mounts("\n".join(line for line in [*lines, last] if " - " in line))
+    assert re.fullmatch(pattern, found["/"].propagation)
+    assert (last == "arrived") is arrives
+
+
+@pytest.mark.parametrize("propagation", [None, "private", "slave", "rslave", "shared", "rshared", "unbindable"])
+def test_no_mount_below_the_root_reaches_the_host(
+    workshop: Workshop, config: Config, tree: Path, propagation: str | None
+) -> None:
+    # the root file system has a shared mount in it, which the container mounts something onto
+    if propagation is not None:
+        config["linux"]["rootfsPropagation"] = propagation
+    config["root"] = {"path": str(workshop.rootfs(tree))}
+    config["mounts"].append({"destination": "/below/new", "type": "tmpfs"})
+    subprocess.run(["mount", "--make-shared", str(tree / "below")], check=True)
+    before = Path("/proc/self/mountinfo").read_text()
+    config["process"]["args"] = ["/bin/sh", "-c", "touch /below/new/arrived"]
+    with workshop.create(config) as container:
+        assert Path("/proc/self/mountinfo").read_text() == before
+        container.start()
+        assert container.wait(60).returncode == 0
+    assert Path("/proc/self/mountinfo").read_text() == before
+    assert list((tree / "below/new").iterdir()) == []
+
+
+# -- remount ----------------------------------------------------------------------------------------------------------
+
+
+def test_a_remount_of_a_mount_replaces_its_flags(workshop: Workshop, config: Config, tree: Path) -> None:
+    remount = {"destination": "/tree", "options": ["bind", "remount", "ro", "nodev"]}
+    found = seen(workshop, config, bind(tree, "bind", "nosuid", "noexec"), remount)
+    assert found["/tree"].options == {"ro", "nodev", "noatime"}
+    assert found["/tree"].data >= {"rw"}
+
+
+def test_a_remount_of_a_file_system(workshop: Workshop, config: Config) -> None:
+    shm = {"destination": "/dev/shm", "type": "tmpfs", "options": ["remount", "size=128k", "sync", "nosuid"]}
+    found = seen(workshop, config, shm)["/dev/shm"]
+    assert found.options == {"rw", "nosuid", "relatime"}
+    assert {"size=128k", "sync"} <= found.data
+
+
+def test_a_remount_with_all_below(workshop: Workshop, config: Config, tree: Path) -> None:
+    remount = {"destination": "/tree", "options": ["bind", "remount", "rro", "rprivate"]}
+    found = seen(workshop, config, bind(tree, "rbind"), remount)
+    assert found["/tree"].options == {"ro", "noatime"}
+    assert found["/tree/below"].options == {"ro"}
+    assert found["/tree"].propagation == found["/tree/below"].propagation == ""
+
+
+def test_dev_can_be_made_readonly_by_a_remount(workshop: Workshop, config: Config) -> None:
+    config["mounts"].append({"destination": "/dev", "options": ["bind", "remount", "ro", "relatime"]})
+    text = workshop.sh(config, "touch /dev/new; echo x >/dev/null && cat /proc/self/mountinfo")
+    assert text.startswith("touch: /dev/new: Read-only file system\n")
+    assert mounts(text.partition("\n")[2])["/dev"].options == {"ro", "relatime"}
+
+
+@pytest.mark.parametrize(("destination", "errno"), [("/etc", 22), ("/nowhere", 2)])
+def test_a_remount_of_nothing(workshop: Workshop, config: Config, destination: str, errno: int) -> None:
+    config["mounts"].append({"destination": destination, "options": ["bind", "remount", "ro"]})
+    with pytest.raises(CreateError, match=rf"remount {destination}") as caught:
+        workshop.create(config)
+    assert (caught.value.step, caught.value.errno) == ("remount", errno)
+
+
+def mapped(workshop: Workshop, config: Config, *directories: str, host: int = 200_000) -> Path:
+    """A bundle of a container with a user namespace, whose root owns its files and these directories more."""
+    namespaces(config, "pid", "network", "ipc", "uts", "mount", "user")
+    ids = [{"containerID": 0, "hostID": host, "size": 65536}]
+    config["linux"] |= {"uidMappings": ids, "gidMappings": ids}
+    bundle = workshop.bundle(config)
+    for name in directories:
+        (bundle / "rootfs" / name).mkdir()
+    for path in (bundle, *bundle.rglob("*")):
+        os.chown(path, host, host, follow_symlinks=False)
+    for folder in bundle.parents:
+        if folder.stat().st_uid == os.getuid() and folder != Path("/"):
+            folder.chmod(folder.stat().st_mode | 0o001)
+    return bundle
+
+
+def test_a_user_namespace_keeps_the_flags_that_it_may_not_take_away(
+    workshop: Workshop, config: Config, tree: Path
+) -> None:
+    subprocess.run(["mount", "-o", "remount,bind,nosuid,nodev", str(tree)], check=True)
+    remount = {"destination": "/tree", "options": ["bind", "remount", "ro"]}
+    config["mounts"] += [bind(tree, "rbind"), remount]
+    config["process"]["args"] = ["/bin/busybox", "cat", "/proc/self/mountinfo"]
+    found = mounts(workshop.output(mapped(workshop, config, "tree")))
+    assert found["/tree"].options == {"ro", "nosuid", "nodev", "noatime"}
+
+
+@pytest.mark.parametrize("options", [["suid"], ["remount", "suid"]])
+def test_a_flag_that_is_locked_cannot_be_taken_away(
+    workshop: Workshop, config: Config, tree: Path, options: list[str]
+) -> None:
+    subprocess.run(["mount", "-o", "remount,bind,nosuid", str(tree)], check=True)
+    config["mounts"] += [bind(tree, "rbind"), bind(tree, "rbind", *options)]
+    with pytest.raises(CreateError, match=r"mounts\[8\].*Operation not permitted"):
+        workshop.create(mapped(workshop, config, "tree"))
+
+
+# -- tmpfs ------------------------------------------------------------------------------------------------------------
+
+
+def test_a_tmpfs_has_the_mode_of_what_it_hides(workshop: Workshop, config: Config) -> None:
+    config["mounts"] += [
+        {"destination": "/hidden", "type": "tmpfs"},
+        {"destination": "/given", "type": "tmpfs", "options": ["mode=711"]},
+        {"destination": "/new", "type": "tmpfs"},
+    ]
+    config["process"]["args"] = ["/bin/sh", "-c", "stat -c %a /hidden /given /new"]
+    bundle = workshop.bundle(config)
+    for name in ("hidden", "given"):
+        (bundle / "rootfs" / name).mkdir()
+        (bundle / "rootfs" / name).chmod(0o3750)
+    assert workshop.output(bundle) == "3750\n711\n1777\n"
+
+
+def filled(folder: Path) -> None:
+    """Everything that may lie in a directory."""
+    folder.mkdir()
+    (folder / "file").write_bytes(os.urandom(3_000_000))
+    (folder / "file").chmod(0o4751)
+    os.chown(folder / "file", 7, 8)
+    os.chmod(folder / "file", 0o4751)
+    os.setxattr(folder / "file", "trusted.some", b"value")
+    os.utime(folder / "file", ns=(1_000_000_001, 2_000_000_002))
+    (folder / "empty").touch()
+    (folder / "a/b/c").mkdir(parents=True)
+    (folder / "a/b").chmod(0o2700)
+    (folder / "a/b/deep").write_text("deep\n")
+    (folder / "link").symlink_to("/etc/passwd")
+    os.lchown(folder / "link", 9, 10)
+    (folder / "dangling").symlink_to("../../nowhere")
+    os.mkfifo(folder / "fifo", 0o620)
+    os.mknod(folder / "device", 0o020600, os.makedev(1, 3))
+    os.utime(folder / "a", ns=(3_000_000_003, 4_000_000_004))
+
+
+LIST = (
+    "cd /%s && find . | sort | while read f; do "
+    '[ -d $f -a ! -h $f ] && size=0 || size=%%s; stat -c "%%n %%F %%a %%u:%%g $size %%Y %%t:%%T %%N" $f; done; '
+    "cat file a/b/deep | md5sum"
+)
+
+
+@pytest.mark.parametrize("options", [[], ["rprivate"], ["ro"]])
+def test_tmpcopyup(workshop: Workshop, config: Config, options: list[str]) -> None:
+    copied = {"destination": "/some", "type": "tmpfs", "options": ["tmpcopyup", "nosuid", *options]}
+    config["mounts"].append(copied)
+    script = f"{LIST % 'some'}; {LIST % 'same'}; touch /some/new; cat /proc/self/mountinfo"
+    config["process"]["args"] = ["/bin/sh", "-c", script]
+    bundle = workshop.bundle(config)
+    filled(bundle / "rootfs/some")
+    filled(bundle / "rootfs/same")
+    (bundle / "rootfs/same/file").write_bytes((bundle / "rootfs/some/file").read_bytes())
+    os.chmod(bundle / "rootfs/same/file", 0o4751)
+    os.utime(bundle / "rootfs/same/file", ns=(1_000_000_001, 2_000_000_002))
+    text = workshop.output(bundle, returncode=None)
+    lines = [line for line in text.splitlines() if " - " not in line]
+    half = len(lines) // 2
+    assert len(lines) > 20
+    assert lines[:half] == lines[half : 2 * half]
+    found = mounts("\n".join(line for line in text.splitlines() if " - " in line))["/some"]
+    assert found.fstype == "tmpfs"
+    assert found.options == {"ro" if options == ["ro"] else "rw", "nosuid", "relatime"}
+    assert ("touch: /some/new: Read-only file system" in lines) is (options == ["ro"])
+    assert not (bundle / "rootfs/some/new").exists()
+
+
+def test_tmpcopyup_of_nothing_and_without_room(workshop: Workshop, config: Config) -> None:
+    config["mounts"].append({"destination": "/new", "type": "tmpfs", "options": ["tmpcopyup", "size=64k"]})
+    assert workshop.sh(config, "ls /new") == ""
+    bundle = workshop.bundle(config)
+    (bundle / "rootfs/new").mkdir()
+    (bundle / "rootfs/new/large").write_bytes(bytes(1 << 20))
+    with pytest.raises(CreateError, match="large: No space left on device"):
+        workshop.create(bundle)
+
+
+def test_tmpcopyup_follows_no_symlink_out(workshop: Workshop, config: Config, tmp_path: Path) -> None:
+    secret = tmp_path / "secret"
+    secret.mkdir()
+    (secret / "file").write_text("of the host\n")
+    config["mounts"].append({"destination": "/some", "type": "tmpfs", "options": ["tmpcopyup"]})
+    config["process"]["args"] = ["/bin/sh", "-c", "ls /some; readlink /some/*; cat /some/*/file"]
+    bundle = workshop.bundle(config)
+    (bundle / "rootfs/some").symlink_to("/inside")
+    (bundle / "rootfs/inside").mkdir()
+    (bundle / "rootfs/inside/link").symlink_to(secret)
+    text = workshop.output(bundle, returncode=1)
+    assert text == f"link\n{secret}\ncat: can't open '/some/*/file': No such file or directory\n"
+
+
+# -- the root, symlinks -----------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("readonly", [True, False])
+@pytest.mark.parametrize("options", [["bind"], ["rbind", "rprivate"]])
+def test_a_bind_mount_over_the_root(workshop: Workshop, config: Config, options: list[str], readonly: bool) -> None:
+    other = workshop.rootfs(workshop.folder / "other")
+    (other / "marker").write_text("of the other\n")
+    config["root"]["readonly"] = readonly
+    config["mounts"].insert(0, bind(other, *options, destination="/"))
+    text = workshop.sh(config, "cat /marker; ls /dev/null; touch /new; true")
+    assert text == "of the other\n/dev/null\n" + ("touch: /new: Read-only file system\n" if readonly else "")
+    assert (other / "new").exists() is not readonly
+
+
+def test_a_new_file_system_over_the_root(workshop: Workshop, config: Config) -> None:
+    config["mounts"].insert(0, {"destination": "/", "type": "tmpfs", "options": ["mode=711"]})
+    busybox = str(workshop.rootfs(workshop.folder / "other") / "bin")
+    config["mounts"].append(bind(Path(busybox), "bind", "ro", destination="/bin"))
+    config["process"]["args"] = ["/bin/busybox", "stat", "-c", "%a", "/"]
+    assert workshop.output(config) == "711\n"
+
+
+@pytest.mark.parametrize("there", [None, "same", "other", "file"])
+def test_a_symlink_is_copied(workshop: Workshop, config: Config, tmp_path: Path, there: str | None) -> None:
+    (tmp_path / "link").symlink_to("target/of/it")
+    config["mounts"].append(bind(tmp_path / "link", "bind", "ro", "copy-symlink", destination="/made/link"))
+    config["process"]["args"] = ["/bin/busybox", "readlink", "/made/link"]
+    bundle = workshop.bundle(config)
+    place = bundle / "rootfs/made/link"
+    if there is not None:
+        place.parent.mkdir()
+        place.touch() if there == "file" else place.symlink_to("target/of/it" if there == "same" else "elsewhere")
+    if there in (None, "same"):
+        assert workshop.output(bundle) == "target/of/it\n"
+    else:
+        with pytest.raises(CreateError, match="/made/link: there is something else than a symlink to target/of/it"):
+            workshop.create(bundle)
+
+
+def test_what_is_no_symlink_is_bound(workshop: Workshop, config: Config, tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("of the host\n")
+    config["mounts"].append(bind(tmp_path / "file", "bind", "ro", "copy-symlink", destination="/made/file"))
+    assert workshop.sh(config, "cat /made/file; touch /made/file; true") == (
+        "of the host\ntouch: /made/file: Read-only file system\n"
+    )
+
+
+def test_a_dangling_symlink_is_no_place_for_a_mount(workshop: Workshop, config: Config) -> None:
+    config["mounts"].append({"destination": "/link/x", "type": "tmpfs"})
+    bundle = workshop.bundle(config)
+    (bundle / "rootfs/link").symlink_to("/nowhere")
+    with pytest.raises(CreateError, match="/link: Too many levels of symbolic links"):
+        workshop.create(bundle)
+
+
+# -- what does not go together ----------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("mount", "path", "reason"),
+    [
+        ({"type": "none", "source": "/x", "options": ["bind", "sync"]}, ".options", "cannot change sync"),
+        ({"type": "none", "source": "/x", "options": ["rbind", "size=1m"]}, ".options", "takes no 'size=1m'"),
+        ({"type": "proc", "options": ["tmpcopyup"]}, ".options", "tmpcopyup is for a new tmpfs"),
+        ({"type": "proc", "options": ["copy-symlink"]}, ".options", "copy-symlink is for bind mounts"),
+        ({"options": []}, ".type", "needs a type"),
+        ({"options": ["bind"]}, ".source", "needs a source"),
+    ],
+)
+def test_what_does_not_go_together_is_refused(
+    workshop: Workshop, config: Config, mount: Config, path: str, reason: str
+) -> None:
+    config["mounts"].append({"destination": "/x", **mount})
+    with pytest.raises(ConfigError, match=reason) as caught:
+        workshop.create(config)
+    assert [problem.path for problem in caught.value.problems] == [f"mounts[7]{path}"]
+    assert workshop.entries() == []
