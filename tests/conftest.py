@@ -73,9 +73,9 @@ def nothing_is_left_at_the_end(tmp_path_factory: pytest.TempPathFactory) -> Iter
     ledger.folder = str(tmp_path_factory.getbasetemp())
     before = ledger.snapshot()
     yield
-    launcher = sys.modules.get("libcontainer_py.backends.launcher")
-    if launcher is not None:
-        launcher.shutdown()
+    forkservers = sys.modules.get("libcontainer_py.backends.forkservers")
+    if forkservers is not None:
+        forkservers.shutdown()
     leaked = ledger.leaked(before, grace=10, servers=False)
     if leaked:
         pytest.fail("the tests left behind:\n  " + "\n  ".join(leaked), pytrace=False)

@@ -159,10 +159,15 @@ class Store(Protocol):
 
 
 class Birth(Protocol):
-    """An init that is being born. Until `let_go` it exits when its creator does."""
+    """An init that is being born. Until `let_go` it exits when its creator does; until `born` it does nothing."""
 
-    @property
-    def init(self) -> Init: ...
+    def make_cgroups(self) -> Mapping[str, int]:
+        """Make the others, and fill all: path to st_ino of each directory that we made. Raises CgroupError."""
+        ...
+
+    def born(self) -> Init:
+        """Wait until it is there, and let it begin. Raises CreateError, LauncherError, UnsupportedPlatform."""
+        ...
 
     def until_mounted(self) -> None:
         """Wait until namespaces and mounts are there and init stands before pivot_root. Raises CreateError."""
@@ -185,7 +190,7 @@ class Birth(Protocol):
         ...
 
     def abandon(self) -> None:
-        """Close what belongs to it; silent after let_go."""
+        """Close what belongs to it, and outlive it where it was not born yet; silent after let_go."""
         ...
 
 
@@ -233,11 +238,16 @@ class Host(Protocol):
         """Decode, validate and plan. Raises ConfigError, UnsupportedPlatform, StateError; changes nothing."""
         ...
 
-    def make_cgroups(self, preparation: Preparation) -> Mapping[str, int]:
-        """Make and fill them: path to st_ino of each directory that we made. Raises CgroupError; then none is left."""
+    def make_birthplace(self, preparation: Preparation) -> Mapping[str, int]:
+        """Make the cgroup that init is born into: path to st_ino of each directory that we made. Raises CgroupError.
+
+        Empty where it is born outside and joins later.
+        """
         ...
 
-    def make_init(self, preparation: Preparation, directory: str) -> Birth: ...
+    def make_init(self, preparation: Preparation, directory: str) -> Birth:
+        """Ask for an init, which is made while the caller goes on. Raises LauncherError, CgroupError."""
+        ...
 
     def alive(self, init: Init) -> bool: ...
 

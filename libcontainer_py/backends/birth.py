@@ -6,7 +6,6 @@ import _socket
 import json
 import os
 import re
-import sys
 import time
 
 from libcontainer_py.backends import launcher
@@ -17,6 +16,9 @@ from libcontainer_py.state import runc, runc_config
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from libcontainer_py.backends.children import Child
     from libcontainer_py.backends.preparation import LinuxPreparation
     from libcontainer_py.cgroups.control import Change
     from libcontainer_py.plan import Step
@@ -43,28 +45,26 @@ class LinuxBirth:
     """The creator's end of a new init."""
 
     def __init__(self, preparation: LinuxPreparation, python: str | None) -> None:
+        """Ask for it, in the cgroup that it can be born into."""
         self._preparation = preparation
         self._steps = preparation.plan.steps
+        self._child: Child | None = None
         opened: list[int] = []
+        descriptors: dict[str, int] = {}
         try:
             plan = preparation.plan
-            descriptors = self._descriptors(opened)
             stage = self._stage(opened, descriptors)
-            launch = launcher.Launch(python, plan.flags, plan.maps, stage, plan.wire(), descriptors)
+            if preparation.cgroup is not None:
+                directory = preparation.cgroup.clone_descriptor()
+                if directory is not None:
+                    opened.append(directory)
+                    descriptors["cgroup"] = directory
+            launch = launcher.Launch(python, plan.flags, plan.maps, stage, descriptors)
         finally:
             _close(opened)
         self._launch: launcher.Launch = launch
         self._control: _socket.socket | None = launch.control
         self._limited: list[Change] = []
-        try:
-            self._fill_cgroup()  # while the kernel clones
-            self._child = launch.born()
-            self._limit_tasks()
-            launch.close()
-        except BaseException:
-            launch.discard()
-            self._unlimit()
-            raise
 
     def _stage(self, opened: list[int], descriptors: dict[str, int]) -> launcher.Stage | None:
         """The namespaces to enter first, opened, and the offsets of a new time namespace."""
@@ -83,26 +83,29 @@ class LinuxBirth:
             joins.append((f"{word} namespace", flag))
         return tuple(joins), plan.offsets
 
-    def _fill_cgroup(self) -> None:
-        """Set the device rules, and give init what it enters its v1 cgroups by: it waits for that."""
+    def make_cgroups(self) -> Mapping[str, int]:
+        """Make the other directories, and fill all, while the kernel clones. Raises CgroupError."""
         cgroup = self._preparation.cgroup
         if cgroup is None:
-            return
+            return {}
+        made = cgroup.create_others()
         cgroup.set_devices(self._preparation.device_rules())
         limits = self._preparation.limits
         if limits is not None:
             self._limited.append(cgroup.set(limits))
-        if not any(step.name == "join_cgroups" for step in self._steps):
-            return
-        tasks = cgroup.attach_descriptors()
+        return made
+
+    def born(self) -> Init:
+        """Give it its plan, and wait until it is there. Raises CreateError, LauncherError, UnsupportedPlatform."""
+        opened: list[int] = []
         try:
-            packed = b"".join(number.to_bytes(4, sys.byteorder) for number in tasks)
-            if self._control is not None:
-                self._control.sendmsg([messages.CGROUPS], [(_socket.SOL_SOCKET, _socket.SCM_RIGHTS, packed)])
-        except (BrokenPipeError, ConnectionResetError):
-            pass  # init could not be made: the answer says why
+            self._launch.instruct(self._preparation.plan.wire(), self._descriptors(opened))
         finally:
-            _close(tasks)
+            _close(opened)
+        self._child = self._launch.born()
+        self._launch.close()
+        self._limit_tasks()
+        return self.init
 
     def _limit_tasks(self) -> None:
         """Now that init is there: on v2 it was cloned into its cgroup, where a limit of 0 lets nobody be born."""
@@ -116,7 +119,7 @@ class LinuxBirth:
             self._limited.pop().undo()
 
     def _descriptors(self, opened: list[int]) -> dict[str, int]:
-        """What init gets, by name; `opened` are those to close afterwards."""
+        """What init gets with its plan, by name; `opened` are those to close afterwards."""
         preparation = self._preparation
         request = preparation.request
         descriptors: dict[str, int] = {}
@@ -133,15 +136,16 @@ class LinuxBirth:
             else:
                 os.fstat(wanted)  # EBADF is the caller's mistake, and not to be taken for the fork server's death
                 descriptors[name] = wanted
-        if preparation.cgroup is not None:
-            directory = preparation.cgroup.clone_descriptor()
-            if directory is not None:
-                add("cgroup", directory)
+        if preparation.cgroup is not None and any(step.name == "join_cgroups" for step in self._steps):
+            for path, descriptor in preparation.cgroup.attach_descriptors().items():
+                add(messages.TASKS + path, descriptor)
         return descriptors
 
     @property
     def init(self) -> Init:
         """The new process."""
+        if self._child is None:
+            raise AssertionError("it is not born yet")
         return Init(self._child.pid, self._child.start)
 
     def until_mounted(self) -> None:
@@ -161,7 +165,7 @@ class LinuxBirth:
     def let_go(self) -> None:
         """state.json is saved: init may go to the fifo."""
         self._send(messages.SAVED + self._listener_state())
-        if self._preparation.request.reaper:
+        if self._preparation.request.reaper and self._child is not None:
             self._child.control = self._control
         elif self._control is not None:
             self._control.close()
@@ -184,8 +188,10 @@ class LinuxBirth:
         return json.dumps(document).encode()
 
     def abandon(self) -> None:
-        """Close our end; init ends by itself then, if nobody kills it before."""
-        if self._control is not None:
+        """Close our end; init ends by itself then, if nobody kills it before. One that is not born yet is outlived."""
+        if self._child is None:
+            self._launch.discard()
+        elif self._control is not None:
             self._control.close()
             self._control = None
         self._unlimit()

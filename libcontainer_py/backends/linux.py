@@ -9,7 +9,7 @@ import time
 import warnings
 
 from libcontainer_py import cgroups
-from libcontainer_py.backends import launcher
+from libcontainer_py.backends import children
 from libcontainer_py.backends.base import Exit
 from libcontainer_py.backends.procedures import Procedures
 from libcontainer_py.errors import CgroupError, ConfigWarning, UnsupportedPlatform
@@ -112,12 +112,12 @@ class LinuxHost:
             warnings.warn(warning, ConfigWarning, stacklevel=4)
         return preparation
 
-    def make_cgroups(self, preparation: LinuxPreparation) -> Mapping[str, int]:
-        """Make the cgroup's directories; they are filled while init is cloned."""
-        return {} if preparation.cgroup is None else preparation.cgroup.create()
+    def make_birthplace(self, preparation: LinuxPreparation) -> Mapping[str, int]:
+        """Make the directory on v2, where there is one: CLONE_INTO_CGROUP takes it."""
+        return {} if preparation.cgroup is None else preparation.cgroup.create_birthplace()
 
     def make_init(self, preparation: LinuxPreparation, directory: str) -> Birth:
-        """Let the fork server make init."""
+        """Ask the fork server for init."""
         from libcontainer_py.backends.birth import LinuxBirth  # noqa: PLC0415
 
         if preparation.request.spec is not None:
@@ -150,7 +150,7 @@ class LinuxHost:
                     return None
             finally:
                 os.close(pidfd)
-        child = launcher.child(*init)
+        child = children.child(*init)
         return Exit(None if child is None else child.reap())
 
     def kill(self, record: Record) -> None:

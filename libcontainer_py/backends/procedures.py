@@ -73,15 +73,20 @@ class Procedures:
             self.store.make(container_id, intent)
             birth = None
             try:
-                self.store.make_fifo(container_id, preparation.fifo_owner)
-                made = self.host.make_cgroups(preparation)
-                intent = intent._replace(cgroups=made)
-                self.store.note(container_id, intent)
+                made = self.host.make_birthplace(preparation)
+                if made:
+                    intent = intent._replace(cgroups={**intent.cgroups, **made})
+                    self.store.note(container_id, intent)
                 birth = self.host.make_init(preparation, directory)
-                intent = intent._replace(init=birth.init)
+                # until it is born, while it is being made:
+                self.store.make_fifo(container_id, preparation.fifo_owner)
+                intent = intent._replace(cgroups={**made, **birth.make_cgroups()})
+                self.store.note(container_id, intent)
+                init = birth.born()
+                intent = intent._replace(init=init)
                 self.store.note(container_id, intent)
                 birth.until_mounted()
-                state = preparation.state("creating", birth.init.pid)
+                state = preparation.state("creating", init.pid)
                 for kind in ("prestart", "createRuntime"):
                     self.host.run_hooks(kind, preparation.hooks, state)
                 birth.go_on(state)

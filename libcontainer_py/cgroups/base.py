@@ -44,6 +44,11 @@ _HINTS = {
 }
 
 
+def _remove_made(made: Mapping[str, int]) -> None:
+    for path in reversed(list(made)):
+        remove_tree(path)
+
+
 def failure(path: str, what: str, error: OSError, *, hint: str = "") -> CgroupError:
     """The CgroupError for an OSError: which file or directory, what was tried, why not."""
     reason = f"{what}: {os.strerror(error.errno)}" if error.errno else f"{what}: {error}"
@@ -103,9 +108,25 @@ class Cgroup(ABC):
         A directory that is there already is used, unless it is frozen or has processes in it. On an error all that was
         made is removed again. Raises CgroupError.
         """
+        made = self.create_birthplace()
+        try:
+            return made | self.create_others()
+        except BaseException:
+            _remove_made(made)
+            raise
+
+    def create_birthplace(self) -> dict[str, int]:
+        """As create(), but only the directory that a process can be born into; `create_others` makes the others."""
+        return self._create([self._paths[""]] if "" in self._paths else [])
+
+    def create_others(self) -> dict[str, int]:
+        """Make what `create_birthplace` did not. As create()."""
+        return self._create([path for path in self.directories if path != self._paths.get("")])
+
+    def _create(self, directories: Iterable[str]) -> dict[str, int]:
         made: dict[str, int] = {}
         try:
-            for path in self.directories:
+            for path in directories:
                 controllers = [controller for controller, other in self._paths.items() if other == path]
                 try:
                     existed = not self._make(path, made)
@@ -118,8 +139,7 @@ class Cgroup(ABC):
                 if existed:
                     self._refuse_used(path, controllers)
         except BaseException:
-            for path in reversed(made):
-                remove_tree(path)
+            _remove_made(made)
             raise
         return made
 
@@ -180,8 +200,8 @@ class Cgroup(ABC):
     # -- put processes into it ------------------------------------------------------------------------------------
 
     @abstractmethod
-    def attach_descriptors(self) -> list[int]:
-        """Descriptors into each of which a single-threaded process writes b"0" to move itself here.
+    def attach_descriptors(self) -> dict[str, int]:
+        """Files, with a descriptor of each, into which a single-threaded process writes b"0" to move itself here.
 
         The caller closes them.
         """

@@ -72,22 +72,23 @@ class CgroupV1(Cgroup):
 
         return controllers.set_v1(self._paths, resources)
 
-    def attach_descriptors(self) -> list[int]:
+    def attach_descriptors(self) -> dict[str, int]:
         """The `tasks` file of each hierarchy, write-only.
 
         `tasks` and not cgroup.procs: the first write to that one after idle time waits 11 ms for an RCU grace period.
         """
-        opened: list[int] = []
+        opened: dict[str, int] = {}
         unified = self._paths.get("")
-        path = ""
+        file = ""
         try:
             for path in self.directories:
                 if path != unified:
-                    opened.append(os.open(path + "/tasks", os.O_WRONLY | os.O_CLOEXEC))
+                    file = path + "/tasks"
+                    opened[file] = os.open(file, os.O_WRONLY | os.O_CLOEXEC)
         except OSError as error:
-            for descriptor in opened:
+            for descriptor in opened.values():
                 os.close(descriptor)
-            raise failure(path + "/tasks", "cannot be opened", error) from error
+            raise failure(file, "cannot be opened", error) from error
         return opened
 
     def clone_descriptor(self) -> int | None:

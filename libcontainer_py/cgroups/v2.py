@@ -88,8 +88,8 @@ class CgroupV2(Cgroup):
 
     # -- put processes into it ------------------------------------------------------------------------------------
 
-    def attach_descriptors(self) -> list[int]:
-        return []
+    def attach_descriptors(self) -> dict[str, int]:
+        return {}
 
     def clone_descriptor(self) -> int | None:
         try:

@@ -9,6 +9,7 @@ loaded everything, and has nowhere to look for more.
 """
 
 import _socket
+import marshal
 import os
 
 from libcontainer_py.init import hook, identity, messages, reaper, signals
@@ -18,7 +19,6 @@ from libcontainer_py.init.mounts import Mounts
 from libcontainer_py.kernel import libc, network, scheduling
 from libcontainer_py.kernel.constants import KEYCTL_JOIN_SESSION_KEYRING, KEYCTL_SETPERM, PR_SET_DUMPABLE
 
-_MOST_HIERARCHIES = 64
 _OF_MOUNTS = frozenset(
     ("mount", "mount_detached", "bind", "bind_or_link", "remount", "cgroups_v1", "attributes")  # its methods
 )
@@ -26,13 +26,11 @@ _STDIO = (("stdin", 0), ("stdout", 1), ("stderr", 2))
 
 
 class Executor:
-    """One init, from clone3 to execve. `descriptors` are those that the host gave, by name."""
+    """One init, from clone3 to execve. `descriptors` are those that the host gave with the plan, by name."""
 
-    def __init__(self, descriptors: "dict[str, int]") -> None:
-        self.descriptors = descriptors
-        self.control: _socket.socket = _socket.socket(
-            _socket.AF_UNIX, _socket.SOCK_SEQPACKET, 0, descriptors.pop("control")
-        )
+    def __init__(self, control: int) -> None:
+        self.descriptors: dict[str, int] = {}
+        self.control: _socket.socket = _socket.socket(_socket.AF_UNIX, _socket.SOCK_SEQPACKET, 0, control)
         self.filesystem: Filesystem = Filesystem()
         self.mounts: Mounts = Mounts(self.filesystem)
         self.program: str = ""
@@ -43,6 +41,22 @@ class Executor:
         self.limits: tuple[tuple[int, int, int], ...] = ()
         self.sets: tuple[int, int, int, int, int] | None = None
         self.filter: SeccompFilter | None = None
+
+    def receive_plan(self) -> "tuple[tuple[str, tuple[object, ...]], ...]":
+        """Wait for the steps, and the descriptors for them. Without them ends: the host is gone, or failed."""
+        space = _socket.CMSG_SPACE(4 * messages.MOST_DESCRIPTORS)
+        data, rights, _, _ = self.control.recvmsg(messages.LARGEST, space, _socket.MSG_CMSG_CLOEXEC)
+        if not data:
+            os._exit(1)
+        received = [number for _, _, packed in rights for number in memoryview(packed).cast("i")]
+        if data == messages.IN_MEMFD:
+            memfd = received.pop()
+            data = os.pread(memfd, os.fstat(memfd).st_size, 0)
+            os.close(memfd)
+        steps: tuple[tuple[str, tuple[object, ...]], ...]
+        names, steps = marshal.loads(data)  # noqa: S302  (the host's, over a socket of the two alone)
+        self.descriptors.update(zip(names, received, strict=True))
+        return steps
 
     def run(self, steps: "tuple[tuple[str, tuple[object, ...]], ...]") -> None:
         """Carry out the steps. Never returns."""
@@ -83,18 +97,15 @@ class Executor:
         identity.lower_limits(limits)
 
     def do_join_cgroups(self) -> None:
-        """Enter v1 cgroups through their `tasks` files: no stall, unlike cgroup.procs, since we are one thread.
-
-        The host opened them while the kernel cloned us.
-        """
-        space = _socket.CMSG_SPACE(4 * _MOST_HIERARCHIES)
-        data, rights, _, _ = self.control.recvmsg(64, space, _socket.MSG_CMSG_CLOEXEC)
-        if data != messages.CGROUPS:
-            os._exit(1)  # the host is gone, or failed
-        for _, _, packed in rights:
-            for descriptor in memoryview(packed).cast("i"):
+        """Enter v1 cgroups through their `tasks` files: no stall, unlike cgroup.procs, since we are one thread."""
+        for name in [name for name in self.descriptors if name.startswith(messages.TASKS)]:
+            descriptor = self.descriptors.pop(name)
+            try:
                 os.write(descriptor, b"0")
-                os.close(descriptor)
+            except OSError as error:
+                error.filename = name[len(messages.TASKS) :]
+                raise
+            os.close(descriptor)
 
     def do_become_root(self) -> None:
         """Be user and group 0 of the new user namespace, whose maps the fork server has written."""
@@ -362,21 +373,22 @@ def _text(error: BaseException) -> str:
     return f"{type(error).__name__}: {error}"
 
 
-def start(steps: "tuple[tuple[str, tuple[object, ...]], ...]", descriptors: "dict[str, int]", mapped: int) -> None:
-    """Begin as a fresh child of the fork server: wait until the ids are mapped, then run. Never returns."""
+def start(control: int, mapped: int) -> None:
+    """Begin as a fresh child of the fork server: wait until the ids are mapped, then for the plan. Never returns."""
     try:
         signals.while_waiting()
         libc.set_name(messages.WAITING_NAME.encode())
-        _close_others({*descriptors.values(), mapped})
+        _close_others({control, mapped})
         if mapped >= 0:
             if os.read(mapped, 1) != b"1":
                 os._exit(1)
             os.close(mapped)
         os.umask(0)
-        executor = Executor(descriptors)
+        executor = Executor(control)
+        steps = executor.receive_plan()
     except BaseException as error:
         report = messages.pack_report("begin", (getattr(error, "errno", 0) or 0), _text(error))
-        os.write(descriptors.get("control", 2), messages.FAILED + b"\xff\xff" + report)
+        os.write(control, messages.FAILED + b"\xff\xff" + report)
         os._exit(1)
     executor.run(steps)
 

@@ -9,13 +9,12 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from typing import Final
 
-# host -> fork server; its answers come over init's control socket, before all that init says
+# fork server -> host; its answers come over init's control socket
 HELLO: "Final" = b"hello"
 MADE: "Final" = b"K"  # followed by the pid, 4 bytes; the pidfd comes along
 REFUSED: "Final" = b"F"  # followed by a report
 STAGED: "Final" = b"J"  # the pidfd of the process that joins namespaces and makes init comes along
 OF_SERVER: "Final" = (MADE, REFUSED, STAGED)
-IN_MEMFD: "Final" = b"@"  # the request is in a memfd that comes along, last
 
 # init -> host
 MOUNTED: "Final" = b"M"  # namespaces and mounts are there; waits for GO_ON
@@ -23,13 +22,17 @@ READY: "Final" = b"R"  # only the fifo is left; waits for SAVED
 FAILED: "Final" = b"E"  # followed by a report
 EXITED: "Final" = b"X"  # the reaper's command ended: its returncode, 4 bytes, signed
 
-# host -> init
-CGROUPS: "Final" = b"C"  # descriptors of v1 `tasks` files come along
+# host -> init; first of all comes the plan, marshal of (names of the descriptors that come along, steps)
+IN_MEMFD: "Final" = b"@"  # the plan is in a memfd that comes along, last
 GO_ON: "Final" = b"G"  # followed by the OCI state, JSON
 SAVED: "Final" = b"S"
 
 LARGEST: "Final" = 65536
-"""Bytes that a request may have in a message; a larger one travels in a memfd."""
+"""Bytes that a message may have; a larger plan travels in a memfd."""
+MOST_DESCRIPTORS: "Final" = 253
+"""Descriptors that may come along with a message. Source: unix(7), SCM_MAX_FD."""
+TASKS: "Final" = "tasks "
+"""How the names of the descriptors of v1 `tasks` files begin."""
 LONGEST_TEXT: "Final" = 2048
 LONGEST_STEP: "Final" = 64
 

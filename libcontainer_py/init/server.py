@@ -1,9 +1,9 @@
 """The fork server's loop: a request comes in, an init goes out.
 
-A request is one message: marshal of (flags, names of the descriptors that came along, maps, stage, steps). `maps` is
-None or (uid_map, gid_map, whether setgroups is to be denied first); `stage` None or what `joining.enter` takes. The
-answer, the pid with a pidfd or a report, goes to the host over init's control socket. The init is made with
-CLONE_PARENT: it is the host's child, not ours.
+A request is one message: marshal of (flags, names of the descriptors that came along, maps, stage). `maps` is None or
+(uid_map, gid_map, whether setgroups is to be denied first); `stage` None or what `joining.enter` takes. The answer, the
+pid with a pidfd or a report, goes to the host over init's control socket, and over that init gets its plan: we know of
+nothing but namespaces. The init is made with CLONE_PARENT: it is the host's child, not ours.
 """
 
 import _socket
@@ -15,8 +15,6 @@ import sys
 from libcontainer_py.init import executor, joining, messages
 from libcontainer_py.kernel import libc, namespace
 from libcontainer_py.kernel.constants import CLONE_NEWUSER, CLONE_PARENT, PR_SET_DUMPABLE
-
-_MOST_DESCRIPTORS = 253  # SCM_MAX_FD
 
 
 def loop(channel_number: int, host: int, poll: "select.poll") -> None:
@@ -36,18 +34,13 @@ def loop(channel_number: int, host: int, poll: "select.poll") -> None:
 
 
 def _receive(channel: "_socket.socket") -> "tuple[bytes, list[int]]":
-    space = _socket.CMSG_SPACE(4 * _MOST_DESCRIPTORS)
-    data, rights, _, _ = channel.recvmsg(messages.LARGEST + 1, space, _socket.MSG_CMSG_CLOEXEC)
-    descriptors = [number for _, _, packed in rights for number in memoryview(packed).cast("i")]
-    if data == messages.IN_MEMFD:
-        memfd = descriptors.pop()
-        data = os.pread(memfd, os.fstat(memfd).st_size, 0)
-        os.close(memfd)
-    return data, descriptors
+    space = _socket.CMSG_SPACE(4 * messages.MOST_DESCRIPTORS)
+    data, rights, _, _ = channel.recvmsg(messages.LARGEST, space, _socket.MSG_CMSG_CLOEXEC)
+    return data, [number for _, _, packed in rights for number in memoryview(packed).cast("i")]
 
 
 def _answer(data: bytes, received: "list[int]") -> None:
-    flags, names, maps, stage, steps = marshal.loads(data)  # noqa: S302  (the host's, over a socket of the two alone)
+    flags, names, maps, stage = marshal.loads(data)  # noqa: S302  (the host's, over a socket of the two alone)
     descriptors = dict(zip(names, received, strict=True))
     control = _socket.socket(_socket.AF_UNIX, _socket.SOCK_SEQPACKET, 0, os.dup(descriptors["control"]))
     if stage is not None and not _stage(control, descriptors.pop("cgroup", None)):
@@ -58,7 +51,7 @@ def _answer(data: bytes, received: "list[int]") -> None:
     try:
         if stage is not None:
             joining.enter(stage, descriptors)
-        pid, pidfd, mapped = _make(flags, descriptors, steps)
+        pid, pidfd, mapped = _make(flags, descriptors)
         if maps is not None:
             _map_ids(pid, maps)
         answer = messages.MADE + pid.to_bytes(4, "little")
@@ -117,9 +110,7 @@ def _close(descriptors: "list[int]") -> None:
             os.close(descriptor)
 
 
-def _make(
-    flags: int, descriptors: "dict[str, int]", steps: "tuple[tuple[str, tuple[object, ...]], ...]"
-) -> "tuple[int, int, int]":
+def _make(flags: int, descriptors: "dict[str, int]") -> "tuple[int, int, int]":
     """Make an init: its pid, its pidfd, and the end of a pipe into which a byte lets it begin.
 
     Only one that waits for its ids has a pipe; others begin at once (-1).
@@ -132,7 +123,7 @@ def _make(
     try:
         pid, pidfd = namespace.clone3(flags | CLONE_PARENT, cgroup)
         if pid == 0:
-            executor.start(steps, descriptors, ready)
+            executor.start(descriptors["control"], ready)
     except BaseException:
         _close([go])
         raise

@@ -25,7 +25,7 @@ from pathlib import Path
 sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
 
 from libcontainer_py import DEVNULL, Factory
-from libcontainer_py.backends import launcher
+from libcontainer_py.backends import forkservers
 
 GIB = 1 << 30
 
@@ -40,7 +40,7 @@ def main() -> None:
     try:
         _report(place, options.rounds, large=not options.skip_large)
     finally:
-        launcher.shutdown()
+        forkservers.shutdown()
         shutil.rmtree(place)
 
 
@@ -125,7 +125,7 @@ def _beside_crun(bundle: str, rounds: str) -> None:
     crun = ["crun", "--root", str(place / "crun"), "run", "--bundle", bundle, "bench"]
     subjects = {"ours beside crun": lambda: _life(factory, Path(bundle)), "crun run": lambda: _call(*crun)}
     print(json.dumps(_measure(subjects, int(rounds))))
-    launcher.shutdown()
+    forkservers.shutdown()
 
 
 def _states(place: Path, factory: Factory, bundle: Path, rounds: int) -> dict[str, float]:

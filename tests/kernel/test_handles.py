@@ -23,7 +23,7 @@ from libcontainer_py import (
     IllegalOperation,
     Status,
 )
-from libcontainer_py.backends import launcher
+from libcontainer_py.backends import forkservers
 from tests.kernel.workshop import PATIENCE, Config, Workshop, cgroups_of, runc_spec
 
 TYPE_CHECKING = False
@@ -344,7 +344,7 @@ def lives(workshop: Workshop) -> None:
 
 
 def test_one_server_for_many_containers_and_another_once_it_died(workshop: Workshop) -> None:
-    launcher.shutdown()
+    forkservers.shutdown()
     assert servers() == []
     lives(workshop)
     (first,) = servers()
@@ -365,14 +365,14 @@ def test_one_server_for_many_containers_and_another_once_it_died(workshop: Works
 
 
 def test_a_dead_server_that_two_threads_find(workshop: Workshop) -> None:
-    launcher.shutdown()
+    forkservers.shutdown()
     lives(workshop)
-    (server,) = launcher._servers.values()  # the second thread has it already when the first drops it
+    (server,) = forkservers._servers.values()  # the second thread has it already when the first drops it
     (pid,) = servers()
     os.kill(pid, signal.SIGKILL)
     pidfd_wait(pid)
     for _ in range(2):
-        launcher._drop(server)  # what a thread does that finds it dead
+        forkservers.drop(server)  # what a thread does that finds it dead
     lives(workshop)
 
 

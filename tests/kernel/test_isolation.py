@@ -17,7 +17,7 @@ from pathlib import Path
 import pytest
 
 from libcontainer_py import Container, LinuxBackend, ProgramNotFound, Spec
-from libcontainer_py.backends import launcher
+from libcontainer_py.backends import forkservers
 from libcontainer_py.backends.base import CreateRequest
 from libcontainer_py.kernel.constants import CAPABILITIES
 from tests.kernel.workshop import NOBODY, PATIENCE, Config, Workshop, python_for_everybody, python_mounts, runc_spec
@@ -130,7 +130,7 @@ def attacked(tmp_path: Path, root_only: None, peer: Callable[[str], str], interp
     shop = Workshop(tmp_path, peer("busybox"), lambda root: LinuxBackend(root, python=interpreter))
     yield shop
     shop.clean()
-    launcher.shutdown()
+    forkservers.shutdown()
 
 
 def mounts_of(interpreter: str) -> list[Config]:
@@ -184,7 +184,7 @@ def test_the_whole_attack_on_the_interpreter(tmp_path: Path, workshop: Workshop,
         with ours, shop.create(bundle, stdin=theirs, stdout=theirs, stderr=theirs) as container:
             theirs.close()
             container.start()
-            launcher.shutdown()
+            forkservers.shutdown()
             with ours.makefile("rw") as stream:
                 target = stream.readline().strip()
                 assert (os.path.basename(target), stream.readline()) == (os.path.basename(python), "held\n")
@@ -318,7 +318,7 @@ def test_an_ordinary_users_own_interpreter(
 def booby_trap(rootfs: Path) -> None:
     """Modules of every standard name, wherever the interpreter of an init could look for them."""
     folders = [path for path in sys.path if path.startswith("/")] + [str(Path(os.__file__).parent), "/"]
-    folders.append(str(Path(launcher.__file__).parents[2]))
+    folders.append(str(Path(forkservers.__file__).parents[2]))
     for folder in dict.fromkeys(folders):
         place = rootfs / folder.lstrip("/")
         place.mkdir(parents=True, exist_ok=True)
@@ -382,7 +382,7 @@ def test_no_descriptor_of_the_host_leaks(workshop: Workshop, tmp_path: Path) -> 
     for descriptor in (*opened, high):
         os.set_inheritable(descriptor, True)
     try:
-        launcher.shutdown()  # a new fork server could inherit them
+        forkservers.shutdown()  # a new fork server could inherit them
         listed = workshop.output(config).splitlines()
     finally:
         for descriptor in (*opened, high):
@@ -414,7 +414,7 @@ def test_no_signal_is_ignored_or_blocked(workshop: Workshop, fresh: bool) -> Non
     config = runc_spec()
     config["process"]["args"] = ["/bin/busybox", "cat", "/proc/self/status"]
     if fresh:
-        launcher.shutdown()
+        forkservers.shutdown()
     blocked = {signal.SIGUSR1, signal.SIGTERM, signal.SIGCHLD, signal.SIGRTMIN + 5}
     ignored = (signal.SIGUSR2, signal.SIGHUP, signal.SIGPIPE, signal.SIGXFSZ, signal.SIGRTMIN + 6)
     handlers = {number: signal.signal(number, signal.SIG_IGN) for number in ignored}

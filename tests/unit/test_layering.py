@@ -38,13 +38,16 @@ MAY_IMPORT = {
     "backends.base": "lifecycle spec errors",
     "backends.procedures": "backends.base lifecycle spec errors",
     "backends.memory": "backends.base backends.procedures lifecycle spec errors",
-    "backends.launcher": "init.messages kernel kernel.constants errors",
+    # the fork servers, the children they make, and one of those on its way
+    "backends.children": "init.messages kernel",
+    "backends.forkservers": "backends.children init.messages kernel errors",
+    "backends.launcher": "backends.children backends.forkservers init.messages kernel errors",
     # what backends.linux is made of: a configuration made ready, and an init being born
     "backends.demands": "spec kernel errors",
     "backends.preparation": f"backends.base backends.demands plan cgroups {BELOW}",
-    "backends.birth": f"backends.base backends.launcher backends.preparation state cgroups {BELOW}",
+    "backends.birth": f"backends.base backends.children backends.launcher backends.preparation state cgroups {BELOW}",
     "backends.linux": (
-        "backends.base backends.procedures backends.launcher backends.preparation backends.birth plan hooks state "
+        "backends.base backends.procedures backends.children backends.preparation backends.birth plan hooks state "
         f"cgroups {BELOW}"
     ),
     "process": VERBS,

@@ -55,8 +55,10 @@ def test_the_order_of_create():
         "host.prepare",
         "store.lock",
         "store.make",
-        "host.make_cgroups",
+        "host.make_birthplace",
         "host.make_init",
+        "birth.make_cgroups",
+        "birth.born",
         "birth.until_mounted",
         "birth.go_on",
         "birth.until_ready",
@@ -66,10 +68,11 @@ def test_the_order_of_create():
         "store.unlock",
     ]
     assert [step for step in steps if step in once] == once
-    assert steps.index("store.make") < steps.index("store.make_fifo") < steps.index("host.make_init")
-    assert [index for index, step in enumerate(steps) if step == "store.note"] == [
-        steps.index("host.make_cgroups") + 1,
-        steps.index("host.make_init") + 1,
+    assert steps.index("store.make") < steps.index("store.make_fifo") < steps.index("birth.born")
+    assert [steps[index - 1] for index, step in enumerate(steps) if step == "store.note"] == [
+        "host.make_birthplace",
+        "birth.make_cgroups",
+        "birth.born",
     ]
     assert [steps[index - 2 : index] for index, step in enumerate(steps) if step == "birth.go_on"] == [
         ["host.run_hooks", "host.run_hooks"]
@@ -83,11 +86,11 @@ def test_what_is_made_was_written_down_before():
 
     def watch(step):
         intent = backend.store.intent("web") if "web" in backend.store.directories else None
-        if step == "host.make_cgroups":
+        if step == "host.make_birthplace":
             assert intent is not None
             assert dict(intent.cgroups) == {path: 0}
             assert intent.creator == backend.host.creator().creator
-        elif step == "host.make_init":
+        elif step in ("host.make_init", "birth.born"):
             assert dict(intent.cgroups) == {path: backend.host.cgroups[path].inode}
             assert intent.init is None
         elif step == "birth.until_mounted":
@@ -102,7 +105,7 @@ def test_what_is_made_was_written_down_before():
         seen.append(step)
 
     create(Tap(backend, watch=watch).procedures())
-    assert len(seen) == 5
+    assert len(seen) == 6
     assert backend.store.intent("web") is None
 
 

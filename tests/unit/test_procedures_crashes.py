@@ -123,7 +123,7 @@ def test_a_cgroup_that_we_may_not_have_made_is_left_alone_where_somebody_is_in_i
 
 @pytest.mark.parametrize("undo", ["destroy", "sweep"])
 def test_the_process_that_has_the_pid_now_is_left_alone(undo):
-    backend, empty = crash_at("store.note", nth=1)
+    backend, empty = crash_at("store.note", nth=2)
     backend.crash()
     stranger = backend.host.reuse_pid(backend.store.intent("web").init)
     procedures = Procedures(backend.store, backend.host)
@@ -178,10 +178,14 @@ def test_each_injected_error_would_be_seen():
 
 def test_init_is_ended_where_its_cgroup_is_not_ours():
     """The cgroup was there before, so that it is neither killed nor removed: init itself must be."""
+
+    def others_cgroup(backend):
+        backend.host.make_cgroup("/sys/fs/cgroup/web")
+
     backend = world()
-    backend.host.make_cgroup("/sys/fs/cgroup/web")
+    others_cgroup(backend)
     before = picture(backend)
-    number = steps_of(nothing, create).index("store.settle")  # init is at the fifo, and does not end by itself
+    number = steps_of(others_cgroup, create).index("store.settle")  # init is at the fifo, and does not end by itself
     with pytest.raises(OSError, match="injected"):
         create(Tap(backend, at=number, error=OSError).procedures())
     assert picture(backend) == before
@@ -196,7 +200,7 @@ def test_an_init_that_is_given_up_is_let_down_before_it_is_killed():
 
 
 def test_a_delete_of_another_pid_namespaces_half_made_one_touches_no_process():
-    backend, _ = crash_at("host.make_init")
+    backend, _ = crash_at("birth.born")
     backend.crash()
     intent = backend.store.intent("web")
     namesake = backend.host.spawn()

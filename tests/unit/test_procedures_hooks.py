@@ -181,7 +181,7 @@ def test_what_is_being_created_is_left():
 
 
 def test_what_a_living_creator_began_is_left_also_without_its_lock():
-    backend, _ = crash_at("host.make_init")
+    backend, _ = crash_at("birth.born")
     backend.store.crash()  # its locks are gone, but it lives
     assert swept(backend) is None
     assert "web" in backend.ids()
@@ -208,7 +208,7 @@ def test_an_init_that_was_let_go_is_left_also_where_its_state_is_torn():
 
 
 def test_an_intent_of_another_pid_namespace_is_left_and_one_from_before_a_reboot_is_swept():
-    backend, _ = crash_at("host.make_init")
+    backend, _ = crash_at("birth.born")
     backend.crash()
     intent = backend.store.intent("web")
     backend.store.note("web", intent._replace(pid_namespace=2))

@@ -9,6 +9,8 @@ from libcontainer_py.record import Record
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+
     from libcontainer_py.backends.memory.host import MemoryHost
     from libcontainer_py.backends.memory.processes import MemoryPreparation, MemoryProcess
     from libcontainer_py.record import Init, Intent
@@ -23,9 +25,13 @@ class MemoryBirth:
         self._process = process
         self._failed: HookError | None = None
 
-    @property
-    def init(self) -> Init:
-        """Who it is."""
+    def make_cgroups(self) -> Mapping[str, int]:
+        """There are no others than the one that it was born into."""
+        return {}
+
+    def born(self) -> Init:
+        """Who it is; it may have been killed."""
+        self._check("clone")
         return self._process.init
 
     def until_mounted(self) -> None:
@@ -39,7 +45,7 @@ class MemoryBirth:
             self._host.run_hooks("createContainer", self._preparation.hooks, state)
         except HookError as error:
             self._failed = error
-            self._host.end(self.init, 1)
+            self._host.end(self._process.init, 1)
 
     def until_ready(self) -> None:
         """Raises HookError, ProgramNotFound, and CreateError where it was killed."""
@@ -85,7 +91,7 @@ class MemoryBirth:
         """It ends, unless it was let go: nobody is there to say that state.json is saved."""
         with self._host.clock.changed:
             if self._process.phase == "born":
-                self._host.end(self.init, 1)
+                self._host.end(self._process.init, 1)
 
     def _check(self, step: str) -> None:
         if not self._process.alive:

@@ -138,15 +138,16 @@ class MemoryHost:
         """Look the request through; nothing changes."""
         return MemoryPreparation(request, directory)
 
-    def make_cgroups(self, preparation: Preparation) -> Mapping[str, int]:
-        """Make each; one that exists must be empty, and is not ours to remove. Raises CgroupError."""
+    def make_birthplace(self, preparation: Preparation) -> Mapping[str, int]:
+        """Make each cgroup; one that exists must be empty, and is not ours to remove. Raises CgroupError."""
+        paths = preparation.cgroup_paths
         with self.clock.changed:
-            for path in preparation.cgroup_paths:
+            for path in paths:
                 if self.members(path):
                     raise CgroupError(path, "container's cgroup is not empty", errno=errno.EBUSY)
                 if path in self.cgroups and self.cgroups[path].frozen:
                     raise CgroupError(path, "container's cgroup unexpectedly frozen")
-            return {path: self.make_cgroup(path).inode for path in preparation.cgroup_paths if path not in self.cgroups}
+            return {path: self.make_cgroup(path).inode for path in paths if path not in self.cgroups}
 
     def make_init(self, preparation: Preparation, directory: str) -> MemoryBirth:
         """A child of the creator, in its cgroup; `directory` is the one that the request was prepared for."""

@@ -69,7 +69,7 @@ def join(group: str) -> Iterator[Callable[..., subprocess.Popen[str]]]:
     joined: list[Cgroup] = []
 
     def start(cgroup: Cgroup, code: str = WAIT) -> subprocess.Popen[str]:
-        descriptors = cgroup.attach_descriptors()
+        descriptors = list(cgroup.attach_descriptors().values())
         try:
             process = subprocess.Popen(
                 [

@@ -1,0 +1,120 @@
+"""The children that this process has by its fork servers: the inits of its containers.
+
+The table of them is one of the two things that the library keeps globally: the kernel tells a child's exit status once,
+and every handle in the process shall learn it. A process that was forked has none of its parent's.
+"""
+
+from __future__ import annotations
+
+import _socket
+import os
+import threading
+
+from libcontainer_py.init import messages
+from libcontainer_py.kernel import process
+
+
+class Child:
+    """A process of ours: made by the fork server with us as its parent. Its exit status is asked for once."""
+
+    __slots__ = ("_guard", "control", "pid", "pidfd", "returncode", "start")
+
+    def __init__(self, pid: int, pidfd: int, start: int) -> None:
+        self.pid: int = pid
+        self.pidfd: int = pidfd
+        self.start: int = start
+        self.returncode: int | None = None
+        self.control: _socket.socket | None = None
+        """Where a reaper says how its command ended; it ends with 128 + n itself."""
+        self._guard = threading.Lock()
+
+    def reap(self) -> int | None:
+        """The returncode of a child that ended; None where somebody else took it (a host that ignores SIGCHLD)."""
+        with self._guard:
+            if self.pidfd >= 0:
+                try:
+                    found = os.waitid(os.P_PIDFD, self.pidfd, os.WEXITED)
+                except ChildProcessError:
+                    found = None
+                if found is not None:
+                    self.returncode = found.si_status if found.si_code == os.CLD_EXITED else -found.si_status
+                os.close(self.pidfd)
+                self.pidfd = -1
+                self._ask()
+            return self.returncode
+
+    def _ask(self) -> None:
+        if self.control is None:
+            return
+        try:
+            said = self.control.recv(64, _socket.MSG_DONTWAIT)
+        except OSError:
+            said = b""
+        self.control.close()
+        self.control = None
+        if said.startswith(messages.EXITED) and len(said) == 5:
+            self.returncode = int.from_bytes(said[1:], "little", signed=True)
+
+
+_guard = threading.RLock()
+_children: dict[tuple[int, int], Child] = {}
+
+
+def adopt(pid: int, pidfd: int) -> Child:
+    """Enter a new child into the table; the pidfd is its own from now on."""
+    one = Child(pid, pidfd, _start_of(pid, pidfd))
+    with _guard:
+        _children[pid, one.start] = one
+    return one
+
+
+def _start_of(pid: int, pidfd: int) -> int:
+    """When it started; 0, which no process has, where it ended and was reaped, as where SIGCHLD is ignored."""
+    try:
+        start = process.stat(pid).start
+    except OSError:
+        return 0
+    try:
+        process.pidfd_send_signal(pidfd, 0)
+    except ProcessLookupError:
+        return 0  # that was the start of another, which has its pid
+    except PermissionError:
+        pass  # it is there, and another user's already
+    return start
+
+
+def child(pid: int, start: int) -> Child | None:
+    """The child of that pid and start time, where this process made it."""
+    with _guard:
+        return _children.get((pid, start))
+
+
+def forget(pid: int, start: int) -> None:
+    """Drop a child that was reaped and whose container is gone."""
+    with _guard:
+        found = _children.get((pid, start))
+        if found is not None and found.pidfd < 0:
+            del _children[pid, start]
+
+
+def reap(pidfd: int) -> None:
+    """Wait for a child that nobody asks about, and close its pidfd."""
+    try:
+        os.waitid(os.P_PIDFD, pidfd, os.WEXITED)
+    except ChildProcessError:
+        pass  # the host reaps everything, or ignores SIGCHLD
+    os.close(pidfd)
+
+
+def _after_fork() -> None:
+    """In a forked child: the children are its parent's."""
+    global _guard
+    _guard = threading.RLock()
+    for one in _children.values():
+        if one.pidfd >= 0:
+            os.close(one.pidfd)
+    _children.clear()
+
+
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_after_fork)

@@ -1,0 +1,222 @@
+"""The fork servers of this process: started on first use, found again, ended.
+
+One a process, for each set of credentials and namespaces that the calling thread may have; it lives as long as this
+process, or until `shutdown()`. A process that was forked has none of its parent's.
+"""
+
+from __future__ import annotations
+
+import _socket
+import os
+import sys
+import threading
+
+from libcontainer_py.backends import children
+from libcontainer_py.errors import LauncherError, UnsupportedPlatform
+from libcontainer_py.init import messages
+from libcontainer_py.kernel import process
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+    from typing import TypeAlias
+
+    View: TypeAlias = tuple[object, ...]
+
+_NAMESPACES = ("mnt", "user", "pid", "net", "ipc", "uts", "cgroup", "time")
+_MOST_SERVERS = 4
+_HELLO_TIMEOUT = 30.0
+_BYE_TIMEOUT = 5.0
+
+
+class Server:
+    """One fork server: its process, our end of the socket, what it sees of the world."""
+
+    def __init__(self, python: str, view: View) -> None:
+        self.view = view
+        self.limits = limits_of_host()
+        self._guard = threading.Lock()
+        ours, theirs = socketpair()
+        try:
+            null = os.open("/dev/null", os.O_RDWR | os.O_CLOEXEC)
+            try:
+                pid = _spawn(python, theirs.fileno(), null)
+            finally:
+                os.close(null)
+            theirs.close()
+            self.socket = ours
+            self.pidfd = process.pidfd_of_child(pid)
+            self._greet(python)
+        except BaseException:
+            ours.close()
+            theirs.close()
+            raise
+
+    def _greet(self, python: str) -> None:
+        self.socket.settimeout(_HELLO_TIMEOUT)
+        try:
+            hello = self.socket.recv(messages.LARGEST)
+        except TimeoutError:
+            hello = b""
+        self.socket.settimeout(None)
+        if hello == messages.HELLO:
+            return
+        self.close()
+        report = messages.unpack_report(hello[1:]) if hello.startswith(messages.REFUSED) else None
+        if report is not None:
+            step, errno, text = report
+            hint = (
+                "see /proc/sys/user/max_user_namespaces, kernel.unprivileged_userns_clone and AppArmor's restriction "
+                "of user namespaces; or run as root"
+            )
+            raise UnsupportedPlatform(f"{text} ({os.strerror(errno)})", hint=hint if step == "userns" else "")
+        raise LauncherError(
+            f"the fork server ({python} -I -S -E) did not start",
+            hint="it takes a Python of 3.10 or later, with ctypes; LinuxBackend(python=...) names another",
+        )
+
+    def request(self, data: bytes, descriptors: Iterable[int]) -> None:
+        """Send one request; its answer comes over init's control socket, so that none waits for another."""
+        self.socket.sendmsg([data], rights(descriptors))
+
+    def watch(self) -> int | None:
+        """Another pidfd of it, which the caller closes; None: another thread closes it just now, or it is gone."""
+        with self._guard:
+            return None if self.pidfd is None else os.dup(self.pidfd)
+
+    def close(self) -> None:
+        """Let it end, and reap it. Of several threads that find it dead, one does."""
+        with self._guard:
+            pidfd, self.pidfd = self.pidfd, None
+        try:
+            self.socket.shutdown(_socket.SHUT_RDWR)  # a forked process may hold a copy of the socket
+        except OSError:
+            pass  # it ended already
+        self.socket.close()
+        if pidfd is None:
+            return
+        if not process.has_ended(pidfd, _BYE_TIMEOUT):
+            process.pidfd_send_signal(pidfd, 9)
+        children.reap(pidfd)
+
+
+_guard = threading.RLock()
+_servers: dict[tuple[str, View], Server] = {}
+
+
+def shutdown() -> None:
+    """End the fork servers of this process. The next create starts another."""
+    with _guard:
+        servers = list(_servers.values())
+        _servers.clear()
+    for server in servers:
+        server.close()
+
+
+def limits_of_host() -> tuple[tuple[int, int, int], ...]:
+    """The resource limits of this process: (resource, soft, hard)."""
+    import resource  # noqa: PLC0415  (not there on other systems)
+
+    return tuple((number, *resource.getrlimit(number)) for number in range(16))
+
+
+def serving(python: str) -> Server:
+    """The server of this interpreter for the calling thread; the first call starts it."""
+    key = (python, _view())
+    with _guard:
+        server = _servers.get(key)
+        if server is None:
+            while len(_servers) >= _MOST_SERVERS:
+                _servers.pop(next(iter(_servers))).close()
+            server = _servers[key] = Server(python, key[1])
+        return server
+
+
+def drop(server: Server) -> None:
+    """Forget a server that was found dead."""
+    with _guard:
+        for key in [key for key, value in _servers.items() if value is server]:
+            del _servers[key]
+    server.close()
+
+
+def _view() -> View:
+    """What a server that is started now would be and see; another thread may have another."""
+    from libcontainer_py.kernel import capability  # noqa: PLC0415  (ctypes on first use)
+
+    root = os.stat("/")
+    return (
+        os.getresuid(),
+        os.getresgid(),
+        tuple(os.getgroups()),
+        capability.capget(),
+        (root.st_dev, root.st_ino),
+        tuple(_inode(name) for name in _NAMESPACES),
+    )
+
+
+def _inode(name: str) -> int:
+    try:
+        return process.namespace_inode(name)
+    except FileNotFoundError:
+        return 0  # a kernel without it
+
+
+def interpreter() -> str:
+    """The Python that the fork server executes."""
+    if not sys.executable or not os.path.exists(sys.executable):
+        raise LauncherError(
+            "sys.executable is no Python, as in an embedded or frozen interpreter",
+            hint="say which one to use: LinuxBackend(python=...)",
+        )
+    return sys.executable
+
+
+def _spawn(python: str, socket: int, null: int) -> int:
+    package = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
+    script = os.path.join(package, "init", "forkserver.py")
+    if not os.path.exists(script):
+        raise LauncherError(
+            f"{script} is not a file", hint="the package must be installed as plain files, not in a zip"
+        )
+    arguments = [python, "-I", "-S", "-E", script, os.path.dirname(package)]
+    # above the numbers that the actions write to, and dup2 of a number onto itself would not clear close-on-exec
+    import fcntl  # noqa: PLC0415  (not there on other systems)
+
+    high_socket = fcntl.fcntl(socket, fcntl.F_DUPFD_CLOEXEC, 10)
+    high_null = fcntl.fcntl(null, fcntl.F_DUPFD_CLOEXEC, 10)
+    try:
+        actions: list[tuple[int, int, int]] = [(os.POSIX_SPAWN_DUP2, high_null, number) for number in (0, 1, 2)]
+        actions.append((os.POSIX_SPAWN_DUP2, high_socket, 3))
+        return os.posix_spawn(python, arguments, {}, file_actions=actions, setsigmask=(), setsigdef=range(1, 32))
+    except OSError as error:
+        raise LauncherError(f"{python}: {error.strerror}") from error
+    finally:
+        os.close(high_socket)
+        os.close(high_null)
+
+
+def socketpair() -> tuple[_socket.socket, _socket.socket]:
+    """A pair of connected sockets that keep the bounds of messages."""
+    return _socket.socketpair(_socket.AF_UNIX, _socket.SOCK_SEQPACKET | _socket.SOCK_CLOEXEC)
+
+
+def rights(descriptors: Iterable[int]) -> list[tuple[int, int, bytes]]:
+    """The ancillary data by which a message carries these descriptors."""
+    packed = b"".join(number.to_bytes(4, sys.byteorder) for number in descriptors)
+    return [(_socket.SOL_SOCKET, _socket.SCM_RIGHTS, packed)] if packed else []
+
+
+def _after_fork() -> None:
+    """In a forked child: the servers are its parent's."""
+    global _guard
+    _guard = threading.RLock()
+    for server in _servers.values():
+        server.socket.close()
+        if server.pidfd is not None:
+            os.close(server.pidfd)
+    _servers.clear()
+
+
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_after_fork)
