@@ -25,6 +25,7 @@ if TYPE_CHECKING:
     from libcontainer_py.record import Intent
 
 _DEVNULL = -3
+_ENOMEM = 12
 _STREAMS = (("stdin", 0), ("stdout", 1), ("stderr", 2))
 _BEGIN = 0xFFFF
 _HOOK_FAILURE = re.compile(
@@ -233,6 +234,16 @@ class LinuxBirth:
             if report is not None:
                 self._fail(int.from_bytes(data[1:3], "little"), *report)
         container_id = self._preparation.request.container_id
+        cgroup, limits = self._preparation.cgroup, self._preparation.limits
+        if cgroup is not None and limits is not None and cgroup.oom_kills():
+            raise CreateError(
+                "init was killed before it was ready: its cgroup has too little memory",
+                container_id=container_id,
+                step="init",
+                subject="linux.resources.memory",
+                errno=_ENOMEM,
+                hint="it takes 2 MiB to start, and then what the program takes",
+            )
         raise CreateError("init died before it was ready", container_id=container_id, step="init")
 
     def _fail(self, at: int, name: str, errno: int, text: str) -> None:

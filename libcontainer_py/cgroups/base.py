@@ -197,6 +197,14 @@ class Cgroup(ABC):
         changed then.
         """
 
+    @abstractmethod
+    def oom_kills(self) -> int:
+        """How many of its processes were killed because memory was short, in cgroups below too.
+
+        On v1 those of a cgroup below count as long as it is there. 0 without the memory controller, and where the
+        cgroup is gone. Raises CgroupError.
+        """
+
     # -- put processes into it ------------------------------------------------------------------------------------
 
     @abstractmethod
@@ -328,3 +336,12 @@ def _processes_of(path: str, directory: int | None) -> Iterable[int]:
         if error.errno in (errno.EOPNOTSUPP, errno.ENOENT, errno.ENODEV):
             return ()
         raise
+
+
+def oom_kills_in(text: str) -> int:
+    """The counter `oom_kill` of memory.oom_control or memory.events; `oom` counts what did not come to a kill too."""
+    for line in text.splitlines():
+        key, _, value = line.partition(" ")
+        if key == "oom_kill":
+            return int(value)
+    return 0  # before Linux 4.13

@@ -9,7 +9,7 @@ import errno
 import os
 import time
 
-from libcontainer_py.cgroups.base import FREEZE_TIMEOUT, KILL_TIMEOUT, Cgroup, failure
+from libcontainer_py.cgroups.base import FREEZE_TIMEOUT, KILL_TIMEOUT, Cgroup, failure, oom_kills_in
 from libcontainer_py.cgroups.tree import has_children, read, walk, write
 from libcontainer_py.errors import CgroupError
 from libcontainer_py.kernel.process import in_user_namespace
@@ -71,6 +71,19 @@ class CgroupV1(Cgroup):
         from libcontainer_py.cgroups import controllers  # noqa: PLC0415  (for who has limits)
 
         return controllers.set_v1(self._paths, resources)
+
+    def oom_kills(self) -> int:
+        path = self._paths.get("memory")
+        if path is None:
+            return 0
+        try:
+            if not has_children(path):
+                return oom_kills_in(read(path + "/memory.oom_control"))
+            return sum(oom_kills_in(read("memory.oom_control", directory=directory)) for directory in walk(path))
+        except OSError as error:
+            if error.errno in _GONE:
+                return 0
+            raise failure(path, "it cannot be told who was killed", error) from error
 
     def attach_descriptors(self) -> dict[str, int]:
         """The `tasks` file of each hierarchy, write-only.

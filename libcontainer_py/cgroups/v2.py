@@ -7,7 +7,7 @@ import os
 import select
 import time
 
-from libcontainer_py.cgroups.base import FREEZE_TIMEOUT, KILL_TIMEOUT, Cgroup, failure
+from libcontainer_py.cgroups.base import FREEZE_TIMEOUT, KILL_TIMEOUT, Cgroup, failure, oom_kills_in
 from libcontainer_py.cgroups.tree import read, write
 from libcontainer_py.errors import CgroupError
 from libcontainer_py.kernel.process import in_user_namespace
@@ -85,6 +85,14 @@ class CgroupV2(Cgroup):
         from libcontainer_py.cgroups import controllers  # noqa: PLC0415  (for who has limits)
 
         return controllers.set_v2(self.path, resources)
+
+    def oom_kills(self) -> int:
+        try:
+            return oom_kills_in(read(self.path + "/memory.events"))
+        except OSError as error:
+            if error.errno in _GONE:
+                return 0
+            raise failure(self.path, "it cannot be told who was killed", error) from error
 
     # -- put processes into it ------------------------------------------------------------------------------------
 

@@ -10,7 +10,7 @@ Source: config-linux.md, Control groups; Documentation/admin-guide/cgroup-v1 and
 from __future__ import annotations
 
 from libcontainer_py.cgroups.control import Change, Controller
-from libcontainer_py.cgroups.controllers import cpu, cpuset, pids
+from libcontainer_py.cgroups.controllers import cpu, cpuset, memory, pids
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -30,6 +30,8 @@ def set_v1(paths: Mapping[str, str], resources: Resources) -> Change:
         if resources.cpu is not None:
             cpuset.apply(controller("cpuset"), resources.cpu)
             cpu.apply_v1(controller("cpu"), resources.cpu)
+        if resources.memory is not None:
+            memory.apply_v1(controller("memory"), resources.memory)
         if resources.pids is not None:
             pids.apply(controller("pids"), resources.pids)
     except BaseException:
@@ -49,6 +51,8 @@ def set_v2(path: str, resources: Resources) -> Change:
         if resources.cpu is not None:
             cpuset.apply(controller("cpuset"), resources.cpu)
             cpu.apply_v2(controller("cpu"), resources.cpu)
+        if resources.memory is not None:
+            memory.apply_v2(controller("memory"), resources.memory)
         if resources.pids is not None:
             pids.apply(controller("pids"), resources.pids)
     except BaseException:

@@ -289,6 +289,141 @@ def test_a_cpuset_below_needs_what_it_has(cgroup: Cgroup) -> None:
     assert (directory / "cpuset.cpus").read_text() == whole
 
 
+# -- memory -----------------------------------------------------------------------------------------------------------
+
+MIB = 1 << 20
+UNLIMITED = 0x7FFFFFFFFFFFF000  # how v1 shows it
+
+
+def memory_limits(cgroup: Cgroup) -> tuple[int, int]:
+    """The limit of memory, and that of memory and swap together, bytes; -1 is none."""
+    directory = place(cgroup, "memory")
+    if not on_v2():
+        limit, swap = shown(directory, "memory.limit_in_bytes", "memory.memsw.limit_in_bytes")
+        return -1 if int(limit) == UNLIMITED else int(limit), -1 if int(swap) == UNLIMITED else int(swap)
+    limit, swap = shown(directory, "memory.max", "memory.swap.max")
+    if limit == "max":
+        return -1, -1 if swap == "max" else int(swap)
+    return int(limit), -1 if swap == "max" else int(limit) + int(swap)
+
+
+@pytest.fixture
+def _swap_is_accounted(cgroup: Cgroup) -> None:
+    if not (place(cgroup, "memory") / ("memory.swap.max" if on_v2() else "memory.memsw.limit_in_bytes")).exists():
+        pytest.skip("needs swap to be accounted: swapaccount=1")
+
+
+@pytest.mark.usefixtures("_swap_is_accounted")
+@pytest.mark.parametrize(
+    ("memory", "expected"),
+    [
+        ({"limit": 32 * MIB}, (32 * MIB, 32 * MIB)),
+        ({"limit": 32 * MIB, "swap": 32 * MIB}, (32 * MIB, 32 * MIB)),
+        ({"limit": 32 * MIB, "swap": 48 * MIB}, (32 * MIB, 48 * MIB)),
+        ({"limit": 32 * MIB, "swap": -1}, (32 * MIB, -1)),
+        ({"limit": -1}, (-1, -1)),
+        ({"swap": -1}, (-1, -1)),
+    ],
+)
+def test_memory_and_swap(cgroup: Cgroup, memory: dict[str, int], expected: tuple[int, int]) -> None:
+    """From limits that are lower, from higher ones, and from none; then back."""
+    assert memory_limits(cgroup) == (-1, -1)
+    for limit, swap in ((4, 8), (400, 800), (40, 44), (16, 400)):
+        first = set_limits(cgroup, memory={"limit": limit * MIB, "swap": swap * MIB})
+        second = set_limits(cgroup, memory=memory)
+        limits = memory_limits(cgroup)
+        assert limits == ((limit * MIB, -1) if memory == {"swap": -1} else expected)
+        second.undo()
+        assert memory_limits(cgroup) == (limit * MIB, swap * MIB)
+        first.undo()
+        assert memory_limits(cgroup) == (-1, -1)
+    set_limits(cgroup, memory=memory)
+    assert memory_limits(cgroup) == expected
+
+
+def test_other_settings_of_memory(cgroup: Cgroup) -> None:
+    directory = place(cgroup, "memory")
+    set_limits(cgroup, memory={"reservation": 16 * MIB})
+    if on_v2():
+        assert shown(directory, "memory.low") == [str(16 * MIB)]
+        return
+    assert shown(directory, "memory.soft_limit_in_bytes") == [str(16 * MIB)]
+    change = set_limits(
+        cgroup,
+        memory={"swappiness": 3, "disableOOMKiller": True, "useHierarchy": True, "kernel": -1, "kernelTCP": MIB},
+    )
+    files = ("memory.swappiness", "memory.use_hierarchy", "memory.kmem.tcp.limit_in_bytes", "memory.oom_control")
+    assert [text.partition("\n")[0] for text in shown(directory, *files)] == ["3", "1", str(MIB), "oom_kill_disable 1"]
+    set_limits(cgroup, memory={"disableOOMKiller": False})
+    assert shown(directory, "memory.oom_control")[0].startswith("oom_kill_disable 0")
+    change.undo()
+    assert shown(directory, *files)[:3] == ["60", "1", str(UNLIMITED)]
+
+
+def test_kernel_memory_and_no_hierarchy_are_gone(cgroup: Cgroup) -> None:
+    directory = place(cgroup, "memory")
+    for field, value in (("kernel", 64 * MIB), ("useHierarchy", False)):
+        error = refused(cgroup, memory={"reservation": MIB, field: value})
+        assert error.field == f"memory.{field}"
+        assert error.hint
+        if not on_v2():
+            assert shown(directory, "memory.soft_limit_in_bytes") == [str(UNLIMITED)]
+
+
+HOARDS = """
+hoard = bytearray(24 << 20)
+print("hoarded", flush=True)
+signal.pause()
+"""
+
+
+def test_less_memory_than_is_used(cgroup: Cgroup, join: Callable[..., subprocess.Popen[str]]) -> None:
+    place(cgroup, "memory")
+    process = join(cgroup, HOARDS)
+    assert process.stdout is not None
+    assert process.stdout.readline() == "hoarded\n"
+    before = memory_limits(cgroup)
+    error = refused(cgroup, memory={"limit": 8 * MIB, "swap": 8 * MIB, "checkBeforeUpdate": True})
+    assert (error.errno, error.field, error.value) == (errno.EBUSY, "memory.limit", str(8 * MIB))
+    assert "bytes are in use" in str(error)
+    assert memory_limits(cgroup) == before
+    assert cgroup.oom_kills() == 0
+    if on_v2():
+        set_limits(cgroup, memory={"limit": 8 * MIB})
+        assert process.wait(30) == -9
+        assert cgroup.oom_kills() == 1
+
+
+def test_too_much_memory_kills(cgroup: Cgroup, join: Callable[..., subprocess.Popen[str]]) -> None:
+    place(cgroup, "memory")
+    set_limits(cgroup, memory={"limit": 16 * MIB})
+    assert cgroup.oom_kills() == 0
+    process = join(cgroup, HOARDS)
+    assert process.wait(30) == -9
+    assert cgroup.oom_kills() == 1
+
+
+def test_who_was_killed_below_counts(cgroup: Cgroup, group: str, join: Callable[..., subprocess.Popen[str]]) -> None:
+    place(cgroup, "memory")
+    below = cgroups.for_container(f"{group}/c1/below", "below")
+    below.create()
+    set_limits(cgroup, memory={"limit": 16 * MIB})
+    process = join(below, HOARDS)
+    assert process.wait(30) == -9
+    assert (below.oom_kills(), cgroup.oom_kills()) == (1, 1)
+    below.remove()
+    cgroup.remove()
+    assert cgroup.oom_kills() == 0  # gone
+
+
+def test_a_process_that_was_killed_by_somebody_does_not_count(
+    cgroup: Cgroup, join: Callable[..., subprocess.Popen[str]]
+) -> None:
+    place(cgroup, "memory")
+    join(cgroup).kill()
+    assert cgroup.oom_kills() == 0
+
+
 # -- errors -----------------------------------------------------------------------------------------------------------
 
 

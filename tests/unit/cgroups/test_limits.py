@@ -223,3 +223,105 @@ def test_the_same_share_of_processors_and_disks() -> None:
     assert found == sorted(found)
     assert set(found) <= {*range(1, 10001)}
     assert [weights.io_weight(weight) for weight in (0, 1, 10, 11, 500, 1000)] == [0, 1, 1, 11, 4950, 10000]
+
+
+# -- memory -----------------------------------------------------------------------------------------------------------
+
+V1_MEMORY = {
+    "memory.limit_in_bytes": "9\n",
+    "memory.memsw.limit_in_bytes": "9\n",
+    "memory.soft_limit_in_bytes": "",
+    "memory.kmem.limit_in_bytes": "9\n",
+    "memory.kmem.tcp.limit_in_bytes": "",
+    "memory.swappiness": "",
+    "memory.use_hierarchy": "1\n",
+    "memory.oom_control": "oom_kill_disable 0\n",
+}
+V2_MEMORY = dict.fromkeys(("memory.max", "memory.swap.max", "memory.low"), "") | {"memory.current": "100\n"}
+NOT_SWAPPED = {name: text for name, text in V1_MEMORY.items() if "memsw" not in name}
+TOP = 2**64 - 1
+
+
+@pytest.mark.parametrize(
+    ("memory", "expected"),
+    [
+        ({}, {}),
+        ({"limit": 0, "swap": 0, "reservation": 0, "kernel": 0, "kernelTCP": 0, "swappiness": TOP}, {}),
+        ({"limit": 4096}, {"memory.limit_in_bytes": "4096", "memory.memsw.limit_in_bytes": "4096"}),
+        ({"limit": -1}, {"memory.limit_in_bytes": "-1", "memory.memsw.limit_in_bytes": "-1"}),
+        ({"limit": 40, "swap": 99}, {"memory.limit_in_bytes": "40", "memory.memsw.limit_in_bytes": "99"}),
+        ({"limit": 40, "swap": -1}, {"memory.limit_in_bytes": "40", "memory.memsw.limit_in_bytes": "-1"}),
+        ({"swap": -1}, {"memory.memsw.limit_in_bytes": "-1"}),
+        ({"reservation": 5}, {"memory.soft_limit_in_bytes": "5"}),
+        ({"kernel": -1, "useHierarchy": True, "disableOOMKiller": False, "checkBeforeUpdate": True}, {}),
+        ({"kernelTCP": 5}, {"memory.kmem.tcp.limit_in_bytes": "5"}),
+        ({"kernelTCP": -1}, {"memory.kmem.tcp.limit_in_bytes": "-1"}),
+        ({"swappiness": 0}, {"memory.swappiness": "0"}),
+        ({"useHierarchy": False}, {"memory.use_hierarchy": "0\n"}),
+    ],
+)
+def test_memory_v1(tmp_path: Path, memory: dict[str, Any], expected: Files) -> None:
+    check(tmp_path, 1, V1_MEMORY, {"memory": memory}, expected)
+
+
+@pytest.mark.parametrize(
+    ("memory", "expected"),
+    [
+        ({}, {}),
+        ({"limit": 0, "swap": 0, "reservation": 0, "kernel": 0, "kernelTCP": 0, "swappiness": TOP}, {}),
+        ({"kernel": -1, "kernelTCP": -1, "useHierarchy": True, "disableOOMKiller": False}, {}),
+        ({"limit": 4096}, {"memory.max": "4096", "memory.swap.max": "0"}),
+        ({"limit": -1}, {"memory.max": "max", "memory.swap.max": "max"}),
+        ({"limit": 4096, "swap": 4096}, {"memory.max": "4096", "memory.swap.max": "0"}),
+        ({"limit": 4096, "swap": 5000}, {"memory.max": "4096", "memory.swap.max": "904"}),
+        ({"limit": 4096, "swap": -1}, {"memory.max": "4096", "memory.swap.max": "max"}),
+        ({"swap": -1}, {"memory.swap.max": "max"}),
+        ({"reservation": 5}, {"memory.low": "5"}),
+        ({"reservation": -1}, {"memory.low": "max"}),
+        ({"checkBeforeUpdate": True, "limit": 101}, {"memory.max": "101", "memory.swap.max": "0"}),
+        ({"checkBeforeUpdate": False, "limit": 100}, {"memory.max": "100", "memory.swap.max": "0"}),
+    ],
+)
+def test_memory_v2(tmp_path: Path, memory: dict[str, Any], expected: Files) -> None:
+    check(tmp_path, 2, V2_MEMORY, {"memory": memory}, expected)
+
+
+@pytest.mark.parametrize(
+    ("field", "value"),
+    [("kernel", 5), ("kernelTCP", 5), ("swappiness", 0), ("disableOOMKiller", True), ("useHierarchy", False)],
+)
+def test_what_v2_has_not(tmp_path: Path, field: str, value: object) -> None:
+    error = refused(tmp_path, 2, V2_MEMORY, {"memory": {"limit": 5000, field: value}})
+    assert (error.field, error.value, error.errno) == (f"memory.{field}", str(value), errno.EOPNOTSUPP)
+
+
+@pytest.mark.parametrize("memory", [{"limit": 100}, {"limit": 50, "swap": 100}, {"limit": 200, "swap": 100}])
+def test_less_than_is_used(tmp_path: Path, memory: dict[str, Any]) -> None:
+    cgroup = Cgroup(tmp_path, 2, V2_MEMORY)
+    with pytest.raises(CgroupError, match="100 bytes are in use") as caught:
+        cgroup.set(memory={**memory, "checkBeforeUpdate": True})
+    assert caught.value.errno == errno.EBUSY
+    assert cgroup.changed(V2_MEMORY) == {}
+
+
+def test_kernels_that_account_no_swap(tmp_path: Path) -> None:
+    for version, files, limit in ((1, NOT_SWAPPED, "memory.limit_in_bytes"), (2, {"memory.max": ""}, "memory.max")):
+        folder = tmp_path / str(version)
+        folder.mkdir()
+        cgroup = Cgroup(folder, version, files)
+        for memory in ({"limit": 4096}, {"limit": 4096, "swap": -1} if version == 2 else {"limit": 4096}):
+            cgroup.set(memory=memory)
+            assert cgroup.changed(files) == {limit: "4096"}
+        with pytest.raises(CgroupError, match="swapaccount=1") as caught:
+            cgroup.set(memory={"limit": 8192, "swap": 16384})
+        assert (caught.value.field, caught.value.errno) == ("memory.swap", errno.ENOENT)
+        assert cgroup.changed(files) == {limit: "4096"}
+
+
+def test_kernel_memory_that_is_not_limited_any_more(tmp_path: Path) -> None:
+    """The kernel takes the number and does nothing: the file shows what it showed."""
+    files = {**V1_MEMORY, "memory.kmem.limit_in_bytes": "9223372036854771712\n"}
+    cgroup = Cgroup(tmp_path, 1, files)
+    with pytest.raises(CgroupError, match=r"Linux 5\.16") as caught:
+        cgroup.set(memory={"kernel": 5})
+    assert (caught.value.field, caught.value.errno) == ("memory.kernel", errno.EOPNOTSUPP)

@@ -10,13 +10,13 @@ import pytest
 
 from libcontainer_py.spec import (
     CPU,
+    BlockIO,
     ConsoleSize,
     Hook,
     Hooks,
     IDMapping,
     IntelRdt,
     Linux,
-    Memory,
     MemoryPolicy,
     Mount,
     Namespace,
@@ -42,8 +42,10 @@ ROWS: dict[str, tuple[object, list[object]]] = {
     "linux.intelRdt": ({"closID": "a"}, [None, {}]),
     "linux.netDevices": ({"eth0": {}}, [None, {}]),
     "linux.mountLabel": ("l", [None, ""]),
-    "linux.resources.memory": ({"limit": 0}, [None, {}, {"limit": None}, {"unknown": 1}, {"disableOOMKiller": False}]),
-    "linux.resources.blockIO": ({"weight": 10}, [None, {}, {"weightDevice": []}]),
+    "linux.resources.blockIO": (
+        {"weight": 0},
+        [None, {}, {"weight": None}, {"unknown": 1}, {"weightDevice": []}],
+    ),
     "linux.resources.hugepageLimits": ([{"pageSize": "2MB", "limit": 1}], [None, []]),
     "linux.resources.network": ({"classID": 1}, [None, {}, {"priorities": []}]),
     "linux.resources.rdma": ({"mlx": {"hcaHandles": 1}}, [None, {}]),
@@ -139,12 +141,12 @@ def test_fields_that_were_built_by_hand() -> None:
             memory_policy=MemoryPolicy(mode="MPOL_LOCAL"),
             personality=Personality(domain="LINUX32"),
             net_devices={"eth0": NetDevice(name="x")},
-            resources=Resources(memory=Memory(limit=0), cpu=CPU()),
+            resources=Resources(block_io=BlockIO(weight=0), cpu=CPU()),
         ),
     )
     assert [problem.path for problem in validate.unsupported(spec)] == [
         "linux.intelRdt",
         "linux.netDevices",
-        "linux.resources.memory",
+        "linux.resources.blockIO",
         "mounts[0].uidMappings",
     ]
