@@ -136,9 +136,8 @@ class Container:
         self._backend.release(self.id, timeout=timeout, init=self._record.init)
 
     def start(self, *, timeout: float | None = None) -> None:
-        """Look at the status, with runc's message for each that cannot start, then `exec()`."""
-        require(self.id, Operation.START, self.status)
-        self._backend.release(self.id, timeout=timeout, init=self._record.init)
+        """What runc calls `exec()`."""
+        self.exec(timeout=timeout)
 
     def pause(self) -> None:
         """Freeze all of its processes. Raises IllegalOperation, CgroupError."""

@@ -118,6 +118,14 @@ class Store(Protocol):
         """Write state.json atomically."""
         ...
 
+    def draft(self, record: Record) -> None:
+        """Write what state.json is to be; nobody sees it before `publish`."""
+        ...
+
+    def publish(self, container_id: str) -> None:
+        """Make the draft the state.json, at once."""
+        ...
+
     def load(self, container_id: str) -> Record:
         """Read state.json. Raises InvalidId, ContainerNotFound, StateError."""
         ...

@@ -159,15 +159,16 @@ def read_config(bundle: str) -> Spec:
     """The bundle's config.json, decoded and validated. Raises ConfigError."""
     source = os.path.join(bundle, "config.json")
     try:
-        with open(source, "rb") as file:
-            if not stat.S_ISREG(os.fstat(file.fileno()).st_mode):
+        with open(source, "rb", buffering=0) as file:
+            status = os.fstat(file.fileno())
+            if not stat.S_ISREG(status.st_mode):
                 raise ConfigError([Problem("", "is not a regular file")], source=source)
-            data = file.read(_LARGEST_CONFIG + 1)
+            if status.st_size > _LARGEST_CONFIG:
+                raise ConfigError([Problem("", f"is larger than {_LARGEST_CONFIG >> 20} MiB")], source=source)
+            data = file.read()
     except OSError as error:
         hint = "a bundle is a directory with config.json in it" if os.path.isdir(bundle) else f"no directory {bundle}"
         raise ConfigError([Problem("", (error.strerror or str(error)).lower(), hint=hint)], source=source) from error
-    if len(data) > _LARGEST_CONFIG:
-        raise ConfigError([Problem("", f"is larger than {_LARGEST_CONFIG >> 20} MiB")], source=source)
     return _decode(data, source)
 
 

@@ -90,9 +90,10 @@ class Procedures:
                 for kind in ("prestart", "createRuntime"):
                     self.host.run_hooks(kind, preparation.hooks, state)
                 birth.go_on(state)
-                record = birth.record(intent)  # while init goes on
+                record = birth.record(intent)  # while init goes on, as the draft
+                self.store.draft(record)
                 birth.until_ready()
-                self.store.save(record)
+                self.store.publish(container_id)
                 birth.let_go()
                 self.store.settle(container_id)
             except BaseException as error:

@@ -126,9 +126,17 @@ class _Mounted(NamedTuple):
 
 
 def read_hierarchies() -> Hierarchies:
-    """Read /proc/self/mountinfo; mounts that others cover are left out."""
+    """Read /proc/self/mountinfo; mounts that others cover are left out.
+
+    Mounts change rarely, and what follows takes ten times as long as reading: it is kept for the last text and user.
+    """
+    return _visible(read("/proc/self/mountinfo"), os.geteuid())
+
+
+@functools.lru_cache(maxsize=1)
+def _visible(text: str, user: int) -> Hierarchies:  # noqa: ARG001  (one user may see what another may not)
     visible: list[_Mounted] = []
-    for mounted in parse_mountinfo(read("/proc/self/mountinfo")):
+    for mounted in parse_mountinfo(text):
         try:
             if os.stat(mounted.mount.point).st_dev == mounted.device:
                 visible.append(mounted)
@@ -137,9 +145,8 @@ def read_hierarchies() -> Hierarchies:
     return arrange(visible)
 
 
-@functools.lru_cache(maxsize=1)
 def parse_mountinfo(text: str) -> tuple[_Mounted, ...]:
-    """The cgroup mounts of a mountinfo. Mounts change rarely, and parsing takes ten times as long as reading."""
+    """The cgroup mounts of a mountinfo."""
     found: list[_Mounted] = []
     for line in text.splitlines():
         if " - cgroup" not in line:

@@ -130,6 +130,5 @@ def namespace_inode(name: str, pid: "int | str" = "thread-self") -> int:
 
 
 def in_user_namespace() -> bool:
-    """Whether this process is in a user namespace other than the first. Source: user_namespaces(7), uid_map."""
-    with open("/proc/self/uid_map") as file:
-        return file.read().split() != ["0", "0", "4294967295"]
+    """Whether this thread is in a user namespace other than the first. Source: linux/nsfs.h, USER_NS_INIT_INO."""
+    return namespace_inode("user") != 0xEFFFFFFD

@@ -29,6 +29,8 @@ if TYPE_CHECKING:
 
 __all__ = ["Directory", "default_root"]
 
+_DRAFT = "state-draft"
+
 
 class Directory:
     """The state directories under `root`, an absolute path.
@@ -187,20 +189,29 @@ class Directory:
 
     def settle(self, container_id: str) -> None:
         """The creation is complete: keep the intent under another name. Silent where there is none."""
-        descriptor = self._find(container_id)
-        if descriptor is None:
+        try:
+            self._rename(container_id, intents.NAME, intents.MADE)
+        except (FileNotFoundError, ContainerNotFound):
             return
-        with Opened(descriptor):
-            try:
-                os.rename(intents.NAME, intents.MADE, src_dir_fd=descriptor, dst_dir_fd=descriptor)
-            except FileNotFoundError:
-                return
-            except OSError as error:
-                raise unusable(os.path.join(self._root, container_id, intents.NAME), error) from error
 
     def save(self, record: Record) -> None:
         """Write state.json atomically."""
         self._replace(record.id, runc.NAME, runc.encode(record))
+
+    def draft(self, record: Record) -> None:
+        """Write what state.json is to be; nobody sees it before `publish`. The lock is held."""
+        with self._open(record.id) as descriptor:
+            try:
+                atomic.write(descriptor, _DRAFT, runc.encode(record))
+            except OSError as error:
+                raise unusable(os.path.join(self._root, record.id, runc.NAME), error) from error
+
+    def publish(self, container_id: str) -> None:
+        """Make the draft the state.json, at once."""
+        try:
+            self._rename(container_id, _DRAFT, runc.NAME)
+        except FileNotFoundError as error:
+            raise unusable(os.path.join(self._root, container_id, runc.NAME), error) from error
 
     # -- fifo -----------------------------------------------------------------------------------------------------
 
@@ -271,7 +282,7 @@ class Directory:
             try:
                 removal.check(root, container_id, path)
                 self._refuse_foreign(root, container_id)
-                removal.remove(root, name, os.path.join(self._root, name))
+                removal.remove(root, name, os.path.join(self._root, name))  # of a delete that was killed
                 os.rename(container_id, name, src_dir_fd=root, dst_dir_fd=root)
             except FileNotFoundError:
                 return
@@ -285,8 +296,11 @@ class Directory:
             return
         path = os.path.join(self._root, container_id)
         with Opened(descriptor):
+            names = os.listdir(descriptor)
+            if intents.MADE in names or intents.NAME in names:
+                return  # nobody else writes those
             other = flavour.of_directory(descriptor)
-            strange = flavour.strangers_in(descriptor)
+            strange = flavour.strangers_in(names)
         if other is not None:
             raise flavour.foreign(path, other, container_id)
         if strange:
@@ -352,6 +366,15 @@ class Directory:
         with self._open(container_id) as descriptor:
             try:
                 atomic.replace(descriptor, name, data)
+            except OSError as error:
+                raise unusable(os.path.join(self._root, container_id, name), error) from error
+
+    def _rename(self, container_id: str, name: str, new: str) -> None:
+        with self._open(container_id) as descriptor:
+            try:
+                os.rename(name, new, src_dir_fd=descriptor, dst_dir_fd=descriptor)
+            except FileNotFoundError:
+                raise
             except OSError as error:
                 raise unusable(os.path.join(self._root, container_id, name), error) from error
 

@@ -12,7 +12,7 @@ from libcontainer_py.state.sections import is_object
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Mapping, Sequence
 
 
 def of_directory(directory: int) -> str | None:
@@ -35,9 +35,8 @@ _LEFT_OF_ONE = frozenset({"exec.fifo", "config.json", "rootfs", "notify", "check
 _TEMPORARY = ("state-", "intent-", "made-")
 
 
-def strangers_in(directory: int) -> list[str]:
-    """What no runtime puts into a state directory, where nothing else says that an open directory is one."""
-    names = os.listdir(directory)
+def strangers_in(names: Sequence[str]) -> list[str]:
+    """What no runtime puts into a state directory, where nothing else says that the directory with these is one."""
     if _OF_A_CONTAINER.intersection(names):
         return []
     return sorted(name for name in names if name not in _LEFT_OF_ONE and not name.startswith(_TEMPORARY))

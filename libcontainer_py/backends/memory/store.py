@@ -35,12 +35,13 @@ class MemoryFifo:
 class MemoryDirectory:
     """One state directory. `foreign` says that another runtime's files are in it."""
 
-    __slots__ = ("changed", "fifo", "foreign", "intent", "made", "record", "torn")
+    __slots__ = ("changed", "draft", "fifo", "foreign", "intent", "made", "record", "torn")
 
     def __init__(self, *, changed: float = 0.0, intent: Intent | None = None, foreign: bool = False) -> None:
         self.changed: float = changed
         self.intent: Intent | None = intent
         self.made: Intent | None = None
+        self.draft: Record | None = None
         self.record: Record | None = None
         self.fifo: MemoryFifo | None = None
         self.torn: bool = False
@@ -226,10 +227,19 @@ class MemoryStore:
 
     def save(self, record: Record) -> None:
         """Write state.json."""
+        self.draft(record)
+        self.publish(record.id)
+
+    def draft(self, record: Record) -> None:
+        """Write what it is to be."""
         with self.host.clock.changed:
-            entry = self._entry(record.id)
-            entry.record = record
-            entry.torn = False
+            self._entry(record.id).draft = record
+
+    def publish(self, container_id: str) -> None:
+        """Make the draft the state.json."""
+        with self.host.clock.changed:
+            entry = self._entry(container_id)
+            entry.record, entry.draft, entry.torn = entry.draft, None, False
 
     def load(self, container_id: str) -> Record:
         """Read state.json. Raises InvalidId, ContainerNotFound, StateError."""
