@@ -302,7 +302,6 @@ UNSUPPORTED: tuple[str, ...] = (
     "linux.intel_rdt",
     "linux.net_devices",
     "linux.mount_label",
-    "linux.resources.block_io",
     "linux.resources.hugepage_limits",
     "linux.resources.network",
     "linux.resources.rdma",

@@ -10,7 +10,7 @@ Source: config-linux.md, Control groups; Documentation/admin-guide/cgroup-v1 and
 from __future__ import annotations
 
 from libcontainer_py.cgroups.control import Change, Controller
-from libcontainer_py.cgroups.controllers import cpu, cpuset, memory, pids
+from libcontainer_py.cgroups.controllers import blkio, cpu, cpuset, memory, pids
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -34,6 +34,8 @@ def set_v1(paths: Mapping[str, str], resources: Resources) -> Change:
             memory.apply_v1(controller("memory"), resources.memory)
         if resources.pids is not None:
             pids.apply(controller("pids"), resources.pids)
+        if resources.block_io is not None:
+            blkio.apply_v1(controller("blkio"), resources.block_io)
     except BaseException:
         change.undo()
         raise
@@ -55,6 +57,8 @@ def set_v2(path: str, resources: Resources) -> Change:
             memory.apply_v2(controller("memory"), resources.memory)
         if resources.pids is not None:
             pids.apply(controller("pids"), resources.pids)
+        if resources.block_io is not None:
+            blkio.apply_v2(controller("io"), resources.block_io)
     except BaseException:
         change.undo()
         raise

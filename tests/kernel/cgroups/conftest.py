@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 # Joins by the descriptors of its first argument and the v2 directory of its second, says so, and does the third.
 MEMBER = """
 import os, signal, sys, time
-descriptors, directory, code = sys.argv[1:]
+descriptors, directory, code = sys.argv[1:4]
 for descriptor in filter(None, descriptors.split(",")):
     os.write(int(descriptor), b"0")
 if directory:
@@ -68,7 +68,7 @@ def join(group: str) -> Iterator[Callable[..., subprocess.Popen[str]]]:
     started: list[subprocess.Popen[str]] = []
     joined: list[Cgroup] = []
 
-    def start(cgroup: Cgroup, code: str = WAIT) -> subprocess.Popen[str]:
+    def start(cgroup: Cgroup, code: str = WAIT, *arguments: str) -> subprocess.Popen[str]:
         descriptors = list(cgroup.attach_descriptors().values())
         try:
             process = subprocess.Popen(
@@ -81,6 +81,7 @@ def join(group: str) -> Iterator[Callable[..., subprocess.Popen[str]]]:
                     ",".join(map(str, descriptors)),
                     cgroup.paths.get("", ""),
                     code,
+                    *arguments,
                 ],
                 pass_fds=descriptors,
                 stdin=subprocess.PIPE,

@@ -325,3 +325,108 @@ def test_kernel_memory_that_is_not_limited_any_more(tmp_path: Path) -> None:
     with pytest.raises(CgroupError, match=r"Linux 5\.16") as caught:
         cgroup.set(memory={"kernel": 5})
     assert (caught.value.field, caught.value.errno) == ("memory.kernel", errno.EOPNOTSUPP)
+
+
+# -- block devices ----------------------------------------------------------------------------------------------------
+
+V1_IO = dict.fromkeys(
+    (
+        "blkio.weight",
+        "blkio.weight_device",
+        "blkio.leaf_weight",
+        "blkio.leaf_weight_device",
+        *(f"blkio.throttle.{way}_{what}_device" for way in ("read", "write") for what in ("bps", "iops")),
+    ),
+    "",
+)
+BFQ = {"blkio.bfq.weight": "", "blkio.bfq.weight_device": "default 100\n8:0 70\n"}
+V2_IO = {"io.weight": "default 1\n", "io.max": "8:0 rbps=1\n"}
+SDA = {"major": 8, "minor": 0}
+SDB = {"major": 8, "minor": 16}
+
+
+@pytest.mark.parametrize(
+    ("block_io", "expected"),
+    [
+        ({}, {}),
+        ({"weight": 0, "leafWeight": 0, "weightDevice": [{**SDA, "weight": 0}]}, {}),
+        ({"weight": 300, "leafWeight": 20}, {"blkio.weight": "300", "blkio.leaf_weight": "20"}),
+        (
+            {"weightDevice": [{**SDB, "weight": 300, "leafWeight": 20}]},
+            {"blkio.weight_device": "8:16 300", "blkio.leaf_weight_device": "8:16 20"},
+        ),
+        (
+            {
+                "throttleReadBpsDevice": [{**SDA, "rate": 1}],
+                "throttleWriteBpsDevice": [{**SDA, "rate": 2}],
+                "throttleReadIOPSDevice": [{**SDA, "rate": 3}],
+                "throttleWriteIOPSDevice": [{**SDA, "rate": 0}],
+            },
+            {
+                "blkio.throttle.read_bps_device": "8:0 1",
+                "blkio.throttle.write_bps_device": "8:0 2",
+                "blkio.throttle.read_iops_device": "8:0 3",
+                "blkio.throttle.write_iops_device": "8:0 0",
+            },
+        ),
+    ],
+)
+def test_blkio_v1(tmp_path: Path, block_io: dict[str, Any], expected: Files) -> None:
+    cgroup = Cgroup(tmp_path, 1, V1_IO)
+    change = cgroup.set(blockIO=block_io)
+    assert cgroup.changed(V1_IO) == expected
+    change.undo()
+    # no device had anything before, and 0 is nothing
+    assert all(text.split()[-1][0] in "0123" for text in cgroup.changed(V1_IO).values())
+    assert all(text.startswith("8:") for name, text in cgroup.changed(V1_IO).items() if "device" in name)
+
+
+def test_weights_of_bfq_on_v1(tmp_path: Path) -> None:
+    cgroup = Cgroup(tmp_path, 1, BFQ)
+    change = cgroup.set(blockIO={"weight": 300, "weightDevice": [{**SDA, "weight": 500}]})
+    file = tmp_path / "blkio" / "blkio.bfq.weight_device"
+    assert cgroup.changed(BFQ)["blkio.bfq.weight"] == "300"
+    assert file.read_text().startswith("8:0 500")
+    change.undo()
+    assert file.read_text().startswith("8:0 70")
+
+
+@pytest.mark.parametrize(
+    ("block_io", "files", "expected"),
+    [
+        ({}, V2_IO, {}),
+        ({"weight": 1000}, V2_IO, {"io.weight": "10000lt 1\n"}),
+        ({"weightDevice": [{**SDA, "weight": 1000}]}, V2_IO, {"io.weight": "8:0 10000\n"}),
+        ({"throttleReadBpsDevice": [{**SDA, "rate": 77}]}, V2_IO, {"io.max": "8:0 rbps=77"}),
+        ({"throttleWriteBpsDevice": [{**SDA, "rate": 77}]}, V2_IO, {"io.max": "8:0 wbps=77"}),
+        ({"throttleReadIOPSDevice": [{**SDB, "rate": 7}]}, V2_IO, {"io.max": "8:16 riops=7"}),
+        ({"throttleWriteIOPSDevice": [{**SDB, "rate": 0}]}, V2_IO, {"io.max": "8:16 wiops=max"}),
+        ({"weight": 700}, {"io.bfq.weight": "default 100\n"}, {"io.bfq.weight": "700ault 100\n"}),
+        ({"weightDevice": [{**SDA, "weight": 70}]}, {"io.bfq.weight": "1\n"}, {"io.bfq.weight": "8:0 70"}),
+    ],
+)
+def test_io_v2(tmp_path: Path, block_io: dict[str, Any], files: Files, expected: Files) -> None:
+    cgroup = Cgroup(tmp_path, 2, files)
+    change = cgroup.set(blockIO=block_io)
+    assert cgroup.changed(files) == expected
+    change.undo()
+    left = cgroup.changed(files)
+    starts = ("default ", "8:0 default", "8:0 0", "8:0 rbps=1", "8:0 wbps=max", "8:16 riops=max", "8:16 wiops=max")
+    assert all(text.startswith(starts) for text in left.values()), left
+
+
+@pytest.mark.parametrize("block_io", [{"leafWeight": 10}, {"weightDevice": [{**SDA, "leafWeight": 10}]}])
+def test_leaves_have_no_weight_any_more(tmp_path: Path, block_io: dict[str, Any]) -> None:
+    for version, files, number in ((1, BFQ, errno.ENOENT), (2, V2_IO, errno.EOPNOTSUPP)):
+        folder = tmp_path / str(version)
+        folder.mkdir()
+        error = refused(folder, version, files, {"blockIO": block_io})
+        assert error.errno == number
+        assert error.field.lower().endswith("leafweight")
+
+
+def test_without_a_scheduler_that_weighs(tmp_path: Path) -> None:
+    files = {"io.max": ""}
+    for block_io in ({"weight": 100}, {"weightDevice": [{**SDA, "weight": 100}]}):
+        error = refused(tmp_path, 2, files, {"blockIO": block_io})
+        assert "BFQ" in error.hint

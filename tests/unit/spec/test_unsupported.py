@@ -10,7 +10,6 @@ import pytest
 
 from libcontainer_py.spec import (
     CPU,
-    BlockIO,
     ConsoleSize,
     Hook,
     Hooks,
@@ -21,6 +20,7 @@ from libcontainer_py.spec import (
     Mount,
     Namespace,
     NetDevice,
+    Network,
     Personality,
     Process,
     Resources,
@@ -42,12 +42,8 @@ ROWS: dict[str, tuple[object, list[object]]] = {
     "linux.intelRdt": ({"closID": "a"}, [None, {}]),
     "linux.netDevices": ({"eth0": {}}, [None, {}]),
     "linux.mountLabel": ("l", [None, ""]),
-    "linux.resources.blockIO": (
-        {"weight": 0},
-        [None, {}, {"weight": None}, {"unknown": 1}, {"weightDevice": []}],
-    ),
     "linux.resources.hugepageLimits": ([{"pageSize": "2MB", "limit": 1}], [None, []]),
-    "linux.resources.network": ({"classID": 1}, [None, {}, {"priorities": []}]),
+    "linux.resources.network": ({"classID": 0}, [None, {}, {"classID": None}, {"unknown": 1}, {"priorities": []}]),
     "linux.resources.rdma": ({"mlx": {"hcaHandles": 1}}, [None, {}]),
     "linux.resources.unified": ({"memory.high": "1"}, [None, {}]),
 }
@@ -141,12 +137,12 @@ def test_fields_that_were_built_by_hand() -> None:
             memory_policy=MemoryPolicy(mode="MPOL_LOCAL"),
             personality=Personality(domain="LINUX32"),
             net_devices={"eth0": NetDevice(name="x")},
-            resources=Resources(block_io=BlockIO(weight=0), cpu=CPU()),
+            resources=Resources(network=Network(class_id=0), cpu=CPU()),
         ),
     )
     assert [problem.path for problem in validate.unsupported(spec)] == [
         "linux.intelRdt",
         "linux.netDevices",
-        "linux.resources.blockIO",
+        "linux.resources.network",
         "mounts[0].uidMappings",
     ]
