@@ -14,12 +14,10 @@ from libcontainer_py.kernel.constants import (
     AT_EMPTY_PATH,
     AT_FDCWD,
     AT_RECURSIVE,
-    MOUNT_ATTR_RDONLY,
     MS_BIND,
     MS_NODEV,
     MS_NOEXEC,
     MS_NOSUID,
-    MS_RDONLY,
     MS_REMOUNT,
     O_PATH,
     OPEN_TREE_CLOEXEC,
@@ -118,7 +116,7 @@ class Mounts:
     ) -> None:
         """A tmpfs with one cgroup mount a hierarchy: (directory, mount data, directory to bind instead, or "").
 
-        `flags` are MS_* and, for binds, MOUNT_ATTR_*.
+        `flags` are MS_* and the same as MOUNT_ATTR_*.
         """
         target = self.filesystem.make(destination)
         try:
@@ -127,12 +125,10 @@ class Mounts:
                 os.mkdir(name, 0o755, dir_fd=top)
                 below = f"/proc/self/fd/{top}/{name}"
                 libc.mount(source or "cgroup", below, "cgroup", MS_BIND if source else flags[0], data or None)
-                if source:
-                    libc.mount_setattr(AT_FDCWD, below, 0, attr_set=flags[1])
             for link, name in links:
                 os.symlink(link, name, dir_fd=top)
-            if flags[0] & MS_RDONLY:
-                libc.mount_setattr(top, "", AT_EMPTY_PATH, attr_set=MOUNT_ATTR_RDONLY)
+            # the tmpfs, and the binds, which mount(2) gives no flags
+            libc.mount_setattr(top, "", AT_EMPTY_PATH | AT_RECURSIVE, attr_set=flags[1])
             _change(top, changes)
             self._move(top, target, destination)
             os.close(top)
