@@ -302,10 +302,6 @@ UNSUPPORTED: tuple[str, ...] = (
     "linux.intel_rdt",
     "linux.net_devices",
     "linux.mount_label",
-    "linux.resources.hugepage_limits",
-    "linux.resources.network",
-    "linux.resources.rdma",
-    "linux.resources.unified",
 )
 """Fields, by their Python names, that this version decodes but refuses; empty ones pass."""
 

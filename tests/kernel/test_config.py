@@ -727,10 +727,6 @@ def put(config: Config, path: str, value: object) -> None:
         ("process.terminal", True),
         ("linux.intelRdt", {"closID": "x"}),
         ("linux.mountLabel", "some"),
-        ("linux.resources.hugepageLimits", [{"pageSize": "2MB", "limit": 1}]),
-        ("linux.resources.network", {"classID": 1}),
-        ("linux.resources.rdma", {"mlx5_1": {"hcaHandles": 3}}),
-        ("linux.resources.unified", {"memory.high": "1"}),
         ("windows", {"layerFolders": ["x"]}),
     ],
 )

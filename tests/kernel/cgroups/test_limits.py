@@ -483,10 +483,63 @@ def test_weight_of_blocks(cgroup: Cgroup) -> None:
         return
     before = shown(directory, file)
     change = set_limits(cgroup, blockIO={"weight": 300})
-    expected = "2931" if file == "io.weight" else "300"
+    expected = "2930" if file == "io.weight" else "300"
     assert shown(directory, file)[0].removeprefix("default ") == expected
     change.undo()
     assert shown(directory, file) == before
+
+
+# -- huge pages, network, unified -------------------------------------------------------------------------------------
+
+
+def test_huge_pages(cgroup: Cgroup) -> None:
+    directory = place(cgroup, "hugetlb")
+    suffix = "max" if on_v2() else "limit_in_bytes"
+    size = next(name.split(".")[1] for name in sorted(os.listdir(directory)) if name.startswith("hugetlb."))
+    before = shown(directory, f"hugetlb.{size}.{suffix}", f"hugetlb.{size}.rsvd.{suffix}")
+    change = set_limits(cgroup, hugepageLimits=[{"pageSize": size, "limit": 1 << 30}])
+    assert shown(directory, f"hugetlb.{size}.{suffix}", f"hugetlb.{size}.rsvd.{suffix}") == [str(1 << 30)] * 2
+    change.undo()
+    assert shown(directory, f"hugetlb.{size}.{suffix}", f"hugetlb.{size}.rsvd.{suffix}") == before
+    error = refused(cgroup, hugepageLimits=[{"pageSize": "3MB", "limit": 0}])
+    assert (error.errno, error.field) == (errno.ENOENT, "hugepageLimits[0].limit")
+
+
+@pytest.mark.parametrize(
+    ("controller", "resources"),
+    [
+        ("hugetlb", {"hugepageLimits": [{"pageSize": "2MB", "limit": 0}]}),
+        ("net_cls", {"network": {"classID": 5}}),
+        ("net_prio", {"network": {"priorities": [{"name": "lo", "priority": 5}]}}),
+        ("rdma", {"rdma": {"mlx5_1": {"hcaHandles": 5}}}),
+    ],
+)
+def test_controllers_that_are_not_here(cgroup: Cgroup, controller: str, resources: dict[str, Any]) -> None:
+    """With whatever came before undone."""
+    pids = place(cgroup, "pids")
+    if controller in cgroup.paths or (pids / f"{controller}.max").exists() or any(pids.glob(f"{controller}.*")):
+        pytest.skip(f"needs cgroup v1 or v2 without {controller}")
+    error = refused(cgroup, pids={"limit": 5}, **resources)
+    assert error.errno in (errno.ENOENT, errno.EOPNOTSUPP)
+    assert error.hint
+    assert shown(pids, "pids.max") == ["max"]
+
+
+def test_unified(cgroup: Cgroup) -> None:
+    directory = place(cgroup, "pids")
+    if not on_v2():
+        error = refused(cgroup, pids={"limit": 5}, unified={"pids.max": "7"})
+        assert (error.errno, error.field) == (errno.EOPNOTSUPP, 'unified["pids.max"]')
+        assert shown(directory, "pids.max") == ["max"]
+        return
+    files = {"pids.max": "7", "memory.high": str(64 * MIB), "cgroup.max.depth": "3"}
+    change = set_limits(cgroup, pids={"limit": 5}, unified=files)
+    assert shown(directory, *files) == ["7", str(64 * MIB), "3"]
+    error = refused(cgroup, unified={"memory.high": "max", "memory.max": "much"})
+    assert (error.errno, error.field, error.value) == (errno.EINVAL, 'unified["memory.max"]', "much")
+    assert shown(directory, *files) == ["7", str(64 * MIB), "3"]
+    change.undo()
+    assert shown(directory, *files) == ["max"] * 3
 
 
 # -- errors -----------------------------------------------------------------------------------------------------------

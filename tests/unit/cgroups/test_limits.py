@@ -430,3 +430,100 @@ def test_without_a_scheduler_that_weighs(tmp_path: Path) -> None:
     for block_io in ({"weight": 100}, {"weightDevice": [{**SDA, "weight": 100}]}):
         error = refused(tmp_path, 2, files, {"blockIO": block_io})
         assert "BFQ" in error.hint
+
+
+# -- huge pages, network, RDMA, unified -------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(("version", "suffix"), [(1, "limit_in_bytes"), (2, "max")])
+def test_huge_pages(tmp_path: Path, version: int, suffix: str) -> None:
+    """With a limit of what is reserved, where the kernel has one."""
+    files = {f"hugetlb.2MB.{suffix}": "", f"hugetlb.2MB.rsvd.{suffix}": "", f"hugetlb.1GB.{suffix}": ""}
+    limits = [{"pageSize": "2MB", "limit": 4194304}, {"pageSize": "1GB", "limit": 0}]
+    expected = {
+        f"hugetlb.2MB.{suffix}": "4194304",
+        f"hugetlb.2MB.rsvd.{suffix}": "4194304",
+        f"hugetlb.1GB.{suffix}": "0",
+    }
+    check(tmp_path, version, files, {"hugepageLimits": limits}, expected)
+
+
+def test_a_size_that_no_page_has(tmp_path: Path) -> None:
+    error = refused(
+        tmp_path, 1, {"hugetlb.2MB.limit_in_bytes": ""}, {"hugepageLimits": [{"pageSize": "4MB", "limit": 1}]}
+    )
+    assert (error.field, error.errno) == ("hugepageLimits[0].limit", errno.ENOENT)
+    assert "/sys/kernel/mm/hugepages" in error.hint
+
+
+NETWORK = {"net_cls.classid": "0\n", "net_prio.ifpriomap": "lo 4\neth0 0\n"}
+
+
+@pytest.mark.parametrize(
+    ("network", "expected"),
+    [
+        ({}, {}),
+        ({"classID": 0}, {}),
+        ({"classID": 1048577}, {"net_cls.classid": "1048577"}),
+        ({"priorities": [{"name": "lo", "priority": 5}]}, {"net_prio.ifpriomap": "lo 5\neth0 0\n"}),
+    ],
+)
+def test_network_v1(tmp_path: Path, network: dict[str, Any], expected: Files) -> None:
+    check(tmp_path, 1, NETWORK, {"network": network}, expected)
+
+
+@pytest.mark.parametrize("network", [{"classID": 5}, {"priorities": [{"name": "lo", "priority": 0}]}])
+def test_v2_marks_no_network_traffic(tmp_path: Path, network: dict[str, Any]) -> None:
+    error = refused(tmp_path, 2, {"cgroup.controllers": ""}, {"network": network})
+    assert error.errno == errno.EOPNOTSUPP
+    Cgroup(tmp_path, 2, {"cgroup.controllers": ""}).set(network={"classID": 0, "priorities": []})
+
+
+@pytest.mark.parametrize("version", [1, 2])
+@pytest.mark.parametrize(
+    ("limits", "text"),
+    [
+        ({"hcaHandles": 3}, "mlx5_1 hca_handle=3"),
+        ({"hcaObjects": 0}, "mlx5_1 hca_object=0"),
+        ({"hcaHandles": 3, "hcaObjects": 10000}, "mlx5_1 hca_handle=3 hca_object=10000"),
+    ],
+)
+def test_rdma(tmp_path: Path, version: int, limits: dict[str, int], text: str) -> None:
+    cgroup = Cgroup(tmp_path, version, {"rdma.max": ""})
+    change = cgroup.set(rdma={"mlx5_1": limits})
+    assert cgroup.changed({"rdma.max": ""}) == {"rdma.max": text}
+    change.undo()
+    assert cgroup.changed({"rdma.max": ""})["rdma.max"].startswith("mlx5_1 hca_handle=max hca_object=max")
+
+
+def test_unified(tmp_path: Path) -> None:
+    files = {"memory.high": "", "io.max": "8:0 rbps=5 wbps=max\n", "misc.max": "", "cpuset.cpus": ""}
+    cgroup = Cgroup(tmp_path, 2, files)
+    change = cgroup.set(
+        unified={"memory.high": "1000", "misc.max": "sev 1\nsev_es 2", "io.max": "8:0 rbps=77 wbps=max"}
+    )
+    # each line is a write of its own, and a plain file takes one over the other
+    assert cgroup.changed(files) == {
+        "memory.high": "1000",
+        "misc.max": "sev_es 2",
+        "io.max": "8:0 rbps=77 wbps=max",
+    }
+    change.undo()
+    assert (tmp_path / "io.max").read_text().startswith("8:0 rbps=5 wbps=max")
+    cgroup.set(unified={"cpuset.cpus": ""})
+    assert (tmp_path / "cpuset.cpus").read_text() == "\n"
+
+
+def test_unified_is_for_v2(tmp_path: Path) -> None:
+    error = refused(tmp_path, 1, {"memory.limit_in_bytes": ""}, {"unified": {"memory.high": "1000"}})
+    assert (error.field, error.value, error.errno) == ('unified["memory.high"]', "1000", errno.EOPNOTSUPP)
+
+
+def test_unified_of_a_controller_that_there_is_not(tmp_path: Path) -> None:
+    files = {"cgroup.controllers": "cpu memory\n", "memory.high": ""}
+    error = refused(tmp_path, 2, files, {"unified": {"misc.max": "res_a 1"}})
+    assert "no misc controller" in error.hint
+    error = refused(tmp_path, 2, files, {"unified": {"memory.tomorrow": "1"}})
+    assert "no such file" in error.hint
+    error = refused(tmp_path, 2, files, {"unified": {"cgroup.tomorrow": "1"}})
+    assert "no such file" in error.hint

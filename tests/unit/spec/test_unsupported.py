@@ -9,7 +9,6 @@ import attrs
 import pytest
 
 from libcontainer_py.spec import (
-    CPU,
     ConsoleSize,
     Hook,
     Hooks,
@@ -20,10 +19,8 @@ from libcontainer_py.spec import (
     Mount,
     Namespace,
     NetDevice,
-    Network,
     Personality,
     Process,
-    Resources,
     Scheduler,
     Seccomp,
     Spec,
@@ -39,13 +36,12 @@ def refused(document: dict[str, object]) -> list[str]:
 
 # What makes each row of the table speak, as JSON: path -> a value that is set, values that say nothing.
 ROWS: dict[str, tuple[object, list[object]]] = {
-    "linux.intelRdt": ({"closID": "a"}, [None, {}]),
+    "linux.intelRdt": (
+        {"enableMonitoring": True},
+        [None, {}, {"closID": ""}, {"unknown": 1}, {"enableMonitoring": False}],
+    ),
     "linux.netDevices": ({"eth0": {}}, [None, {}]),
     "linux.mountLabel": ("l", [None, ""]),
-    "linux.resources.hugepageLimits": ([{"pageSize": "2MB", "limit": 1}], [None, []]),
-    "linux.resources.network": ({"classID": 0}, [None, {}, {"classID": None}, {"unknown": 1}, {"priorities": []}]),
-    "linux.resources.rdma": ({"mlx": {"hcaHandles": 1}}, [None, {}]),
-    "linux.resources.unified": ({"memory.high": "1"}, [None, {}]),
 }
 
 
@@ -137,12 +133,10 @@ def test_fields_that_were_built_by_hand() -> None:
             memory_policy=MemoryPolicy(mode="MPOL_LOCAL"),
             personality=Personality(domain="LINUX32"),
             net_devices={"eth0": NetDevice(name="x")},
-            resources=Resources(network=Network(class_id=0), cpu=CPU()),
         ),
     )
     assert [problem.path for problem in validate.unsupported(spec)] == [
         "linux.intelRdt",
         "linux.netDevices",
-        "linux.resources.network",
         "mounts[0].uidMappings",
     ]
