@@ -34,6 +34,7 @@ PEERS = {
     "bwrap": "bubblewrap",
     "busybox": "busybox-static",
     "unshare": "util-linux",
+    "ip": "iproute2",
     "git": "git",
 }
 

@@ -105,7 +105,7 @@ def root_only() -> None:
 
 
 # where they come from, for the reader of a skip
-PACKAGES = {"apparmor_parser": "apparmor", "bwrap": "bubblewrap", "busybox": "busybox-static"}
+PACKAGES = {"apparmor_parser": "apparmor", "bwrap": "bubblewrap", "busybox": "busybox-static", "ip": "iproute2"}
 
 
 @pytest.fixture

@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
 
     from libcontainer_py.backends.children import Child
+    from libcontainer_py.backends.netdevices import NetDevices
     from libcontainer_py.backends.preparation import LinuxPreparation
     from libcontainer_py.cgroups.control import Change
     from libcontainer_py.plan import Step
@@ -66,6 +67,7 @@ class LinuxBirth:
         self._launch: launcher.Launch = launch
         self._control: _socket.socket | None = launch.control
         self._limited: list[Change] = []
+        self._devices: NetDevices | None = None
 
     def _stage(self, opened: list[int], descriptors: dict[str, int]) -> launcher.Stage | None:
         """The namespaces to enter first, opened, and the offsets of a new time namespace."""
@@ -153,6 +155,15 @@ class LinuxBirth:
         """Wait until init stands before its hooks, where there are any."""
         if any(step.name == "await_hooks" for step in self._steps):
             self._expect(messages.MOUNTED)
+        self._move_devices()
+
+    def _move_devices(self) -> None:
+        """As late as can be: what failed until now touched no device of the host's."""
+        devices = [step.arguments for step in self._preparation.plan.on_host if step.name == "net_device"]
+        if devices:
+            from libcontainer_py.backends.netdevices import NetDevices  # noqa: PLC0415  (for those who have devices)
+
+            self._devices = NetDevices(devices, self.init.pid)
 
     def go_on(self, state: str) -> None:
         """Let it run its createContainer hooks."""
@@ -172,6 +183,9 @@ class LinuxBirth:
             self._control.close()
         self._control = None
         self._limited.clear()
+        if self._devices is not None:
+            self._devices.keep()
+            self._devices = None
 
     def _listener_state(self) -> bytes:
         """What a seccomp listener is told. Source: config-linux.md, Container Process State."""
@@ -190,6 +204,9 @@ class LinuxBirth:
 
     def abandon(self) -> None:
         """Close our end; init ends by itself then, if nobody kills it before. One that is not born yet is outlived."""
+        if self._devices is not None:
+            self._devices.fetch()  # while its network namespace is there
+            self._devices = None
         if self._child is None:
             self._launch.discard()
         elif self._control is not None:

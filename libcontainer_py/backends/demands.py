@@ -2,15 +2,20 @@
 
 from __future__ import annotations
 
+import json
+
 from libcontainer_py.errors import ConfigError, Problem
-from libcontainer_py.kernel import lsm
+from libcontainer_py.kernel import capability, lsm
+from libcontainer_py.kernel.constants import CAPABILITIES
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterable, Iterator
 
     from libcontainer_py.spec import Spec
     from libcontainer_py.spec.config import Process
+
+_TO_MOVE = ("CAP_NET_ADMIN", "CAP_SYS_ADMIN")
 
 
 def check(spec: Spec, *, source: str = "") -> None:
@@ -18,6 +23,8 @@ def check(spec: Spec, *, source: str = "") -> None:
     found: list[Problem] = []
     if spec.process is not None:
         found += _labels(spec.process)
+    if spec.linux is not None and spec.linux.net_devices:
+        found += _devices(spec.linux.net_devices)
     if found:
         raise ConfigError(found, source=source)
 
@@ -31,3 +38,26 @@ def _labels(process: Process) -> Iterator[Problem]:
         hint = "leave it out, as engines do where /proc/filesystems has no selinuxfs"
         reason = "this kernel has no SELinux, or it is switched off"
         yield Problem("process.selinuxLabel", reason, process.selinux_label, hint)
+
+
+def _devices(names: Iterable[str]) -> Iterator[Problem]:
+    """Network devices to move must be here, and may not be loopback devices, which no kernel moves."""
+    from libcontainer_py.kernel.netlink import IFF_LOOPBACK, Netlink  # noqa: PLC0415  (for those who have devices)
+
+    if not all(capability.capget()[0] >> CAPABILITIES.index(name) & 1 for name in _TO_MOVE):
+        yield Problem("linux.netDevices", f"moving devices of the host takes {' and '.join(_TO_MOVE)}")
+        return
+    netlink = Netlink()
+    try:
+        for name in names:
+            where = f"linux.netDevices[{json.dumps(name)}]"
+            try:
+                link = netlink.link(name)
+            except OSError as error:
+                reason = f"network device {name!r}: {(error.strerror or str(error)).lower()}"
+                yield Problem(where, reason, name, "ip link lists those that are here")
+            else:
+                if link.flags & IFF_LOOPBACK:
+                    yield Problem(where, f"{name!r} is a loopback device, which cannot be moved", name)
+    finally:
+        netlink.close()

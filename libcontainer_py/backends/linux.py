@@ -105,9 +105,11 @@ class LinuxHost:
 
     def prepare(self, request: CreateRequest, directory: str) -> Preparation:
         """Read, validate and plan."""
+        from libcontainer_py.backends import demands  # noqa: PLC0415  (for create alone)
         from libcontainer_py.backends.preparation import LinuxPreparation  # noqa: PLC0415  (attrs, not for hot verbs)
 
         preparation = LinuxPreparation(request, directory)
+        demands.check(preparation.spec, source=preparation.source)
         for warning in preparation.plan.warnings:
             warnings.warn(warning, ConfigWarning, stacklevel=4)
         return preparation

@@ -14,7 +14,6 @@ from errno import EACCES
 import attrs
 
 from libcontainer_py import cgroups
-from libcontainer_py.backends import demands
 from libcontainer_py.backends.base import CreateRequest
 from libcontainer_py.cgroups import hierarchies
 from libcontainer_py.cgroups.devices import DeviceRule, with_defaults
@@ -51,13 +50,12 @@ class LinuxPreparation:
         self.request = request
         self.directory = directory
         self.bundle: str = request.bundle or directory
-        source = os.path.join(request.bundle, "config.json") if request.bundle else ""
+        source = self.source = os.path.join(request.bundle, "config.json") if request.bundle else ""
         if request.spec is None:
             self.spec: Spec = read_config(request.bundle)
         else:
             self.spec = request.spec
             check(self.spec)
-        demands.check(self.spec, source=source)
         self.rootfs: str = self._find_rootfs(source)
         self.cgroup: cgroups.Cgroup | None = self._find_cgroup()
         self.limits: Resources | None

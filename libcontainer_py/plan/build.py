@@ -69,7 +69,12 @@ def build(
     maps = (_map(spec.linux.uid_mappings), _map(spec.linux.gid_mappings), deny) if "user" in made else None
     offsets = _offsets(spec.linux) if "time" in made else None
     owner = _owner(spec.linux, user_namespace="user" in made)
-    return Plan(flags, maps, joins, offsets, owner, tuple(steps), tuple(warnings))
+    return Plan(flags, maps, joins, offsets, owner, tuple(steps), tuple(warnings), tuple(_of_host(spec.linux)))
+
+
+def _of_host(linux: Linux) -> Iterator[Step]:
+    for name, device in linux.net_devices.items():
+        yield Step("net_device", (name, device.name or name), f'linux.netDevices["{name}"]')
 
 
 def _filter(profile: Seccomp, machine: str) -> Filter:
@@ -135,9 +140,11 @@ def _filesystem(
     yield Step("own_null", (), "no stream leads to a device of the host's")
     yield Step("directory", (posixpath.normpath("/" + spec.process.cwd.lstrip("/")),), "process.cwd")
     hooks = spec.hooks
-    if hooks is not None and (hooks.prestart or hooks.create_runtime or hooks.create_container):
-        yield Step("await_hooks", (), "hooks.prestart, hooks.createRuntime")
-        if hooks.create_container:
+    hooked = hooks is not None and (hooks.prestart or hooks.create_runtime or hooks.create_container)
+    if hooked or linux.net_devices:
+        why = "hooks.prestart, hooks.createRuntime" if hooked else "linux.netDevices"
+        yield Step("await_hooks", (), why)
+        if hooks is not None and hooks.create_container:
             yield Step("create_hooks", (_hooks(hooks.create_container),), "hooks.createContainer")
     yield from sysctl.steps(spec)
     yield from mounts.hidden(linux.masked_paths, linux.readonly_paths)

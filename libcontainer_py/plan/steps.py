@@ -74,6 +74,8 @@ class Plan(NamedTuple):
     steps: tuple[Step, ...]
     warnings: tuple[str, ...]
     """What cannot be applied although the specification says to go on."""
+    on_host: tuple[Step, ...] = ()
+    """What the host does itself, once init is there and before any hook runs."""
 
     def wire(self) -> tuple[tuple[str, tuple[object, ...]], ...]:
         """The steps as init gets them."""
@@ -90,6 +92,7 @@ class Plan(NamedTuple):
         if self.maps is not None:
             uids, gids = (" ".join(text.split()) for text in self.maps[:2])
             lines.append(f"map uids ({uids}) and gids ({gids})    <- linux.uidMappings, linux.gidMappings")
+        lines += [f"on the host: {step}    <- {step.why}" for step in self.on_host]
         lines += [f"{step}    <- {step.why}" for step in self.steps]
         width = len(str(len(lines)))
         return "\n".join(f"{number:>{width}}  {line}" for number, line in enumerate(lines, 1)) + "\n"

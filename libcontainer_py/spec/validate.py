@@ -300,7 +300,6 @@ _LATER = "not supported yet"
 
 UNSUPPORTED: tuple[str, ...] = (
     "linux.intel_rdt",
-    "linux.net_devices",
     "linux.mount_label",
 )
 """Fields, by their Python names, that this version decodes but refuses; empty ones pass."""

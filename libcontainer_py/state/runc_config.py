@@ -199,6 +199,7 @@ def configuration(
         "rootPropagation": _PROPAGATION.get(linux.get("rootfsPropagation", ""), 0),
         "mounts": [_mount(entry, bundle) for entry in entries(spec, "mounts")],
         "devices": nodes,
+        "netDevices": linux.get("netDevices"),
         "mount_label": linux.get("mountLabel", ""),
         "hostname": spec.get("hostname", ""),
         "domainname": spec.get("domainname", ""),

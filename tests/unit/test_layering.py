@@ -42,13 +42,17 @@ MAY_IMPORT = {
     "backends.children": "init.messages kernel",
     "backends.forkservers": "backends.children init.messages kernel errors",
     "backends.launcher": "backends.children backends.forkservers init.messages kernel errors",
-    # what backends.linux is made of: a configuration made ready, and an init being born
-    "backends.demands": "spec kernel errors",
-    "backends.preparation": f"backends.base backends.demands plan cgroups {BELOW}",
-    "backends.birth": f"backends.base backends.children backends.launcher backends.preparation state cgroups {BELOW}",
+    # what backends.linux is made of: a configuration made ready, what it needs of the host, and an init being born
+    "backends.demands": "spec kernel kernel.constants errors",
+    "backends.netdevices": "kernel kernel.constants errors",
+    "backends.preparation": f"backends.base plan cgroups {BELOW}",
+    "backends.birth": (
+        "backends.base backends.children backends.launcher backends.netdevices backends.preparation state cgroups "
+        f"{BELOW}"
+    ),
     "backends.linux": (
-        "backends.base backends.procedures backends.children backends.preparation backends.birth plan hooks state "
-        f"cgroups {BELOW}"
+        "backends.base backends.procedures backends.children backends.demands backends.preparation backends.birth plan "
+        f"hooks state cgroups {BELOW}"
     ),
     "process": VERBS,
     "container": f"process {VERBS}",

@@ -40,7 +40,6 @@ ROWS: dict[str, tuple[object, list[object]]] = {
         {"enableMonitoring": True},
         [None, {}, {"closID": ""}, {"unknown": 1}, {"enableMonitoring": False}],
     ),
-    "linux.netDevices": ({"eth0": {}}, [None, {}]),
     "linux.mountLabel": ("l", [None, ""]),
 }
 
@@ -137,6 +136,5 @@ def test_fields_that_were_built_by_hand() -> None:
     )
     assert [problem.path for problem in validate.unsupported(spec)] == [
         "linux.intelRdt",
-        "linux.netDevices",
         "mounts[0].uidMappings",
     ]

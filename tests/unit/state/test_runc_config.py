@@ -239,6 +239,7 @@ def test_users_and_the_rest() -> None:
         "rootfsPropagation": "rslave",
         "sysctl": {"net.ipv4.ip_forward": "1"},
         "mountLabel": "m",
+        "netDevices": {"eth0": {"name": "inner"}, "eth1": {}},
     }
     config = document(spec, rootless=True)["config"]
     assert config["umask"] == 0
@@ -247,6 +248,7 @@ def test_users_and_the_rest() -> None:
     assert config["process_label"] == "l"
     assert config["apparmor_profile"] == "a"
     assert config["mount_label"] == "m"
+    assert config["netDevices"] == {"eth0": {"name": "inner"}, "eth1": {}}
     assert config["rootPropagation"] == 1 << 19 | 1 << 14
     assert config["uid_mappings"] == [{"container_id": 0, "host_id": 1000, "size": 1}]
     assert config["sysctl"] == {"net.ipv4.ip_forward": "1"}
