@@ -49,6 +49,7 @@ class LinuxBirth:
     def __init__(self, preparation: LinuxPreparation, python: str | None) -> None:
         """Ask for it, in the cgroup that it can be born into."""
         self._preparation = preparation
+        self._python = python
         self._steps = preparation.plan.steps
         self._child: Child | None = None
         opened: list[int] = []
@@ -139,10 +140,22 @@ class LinuxBirth:
             else:
                 os.fstat(wanted)  # EBADF is the caller's mistake, and not to be taken for the fork server's death
                 descriptors[name] = wanted
+        if preparation.plan.mapped:
+            self._add_mapped(descriptors, opened)
         if preparation.cgroup is not None and any(step.name == "join_cgroups" for step in self._steps):
             for path, descriptor in preparation.cgroup.attach_descriptors().items():
                 add(messages.TASKS + path, descriptor)
         return descriptors
+
+    def _add_mapped(self, descriptors: dict[str, int], opened: list[int]) -> None:
+        """Mounts whose ids are mapped."""
+        from libcontainer_py.backends import idmapping  # noqa: PLC0415  (few containers have such)
+
+        plan = self._preparation.plan
+        joined = next((path for word, path, _ in plan.joins if word == "user"), "")
+        trees = idmapping.trees(plan.mapped, joined, self._python)
+        descriptors.update(trees)
+        opened += trees.values()
 
     @property
     def init(self) -> Init:

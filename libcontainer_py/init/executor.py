@@ -19,6 +19,10 @@ from libcontainer_py.init.mounts import Mounts
 from libcontainer_py.kernel import libc, network, scheduling
 from libcontainer_py.kernel.constants import KEYCTL_JOIN_SESSION_KEYRING, KEYCTL_SETPERM, PR_SET_DUMPABLE
 
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from libcontainer_py.init.mounts import Changes
+
 _OF_MOUNTS = frozenset(
     ("mount", "mount_detached", "bind", "bind_or_link", "remount", "cgroups_v1", "attributes")  # its methods
 )
@@ -193,6 +197,10 @@ class Executor:
 
     def do_propagation(self, flags: int) -> None:
         self.filesystem.propagation(flags)
+
+    def do_attach(self, name: str, destination: str, changes: "Changes") -> None:
+        """A tree of mounts that the host has made, since its ids are mapped."""
+        self.mounts.attach(self.descriptors.pop(name), destination, changes)
 
     def do_root(self, path: str, above: int, own: int) -> None:
         self.filesystem.enter(path, above, own)

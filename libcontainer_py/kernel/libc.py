@@ -157,10 +157,17 @@ def openat2(directory: int, path: str, flags: int, *, mode: int = 0, resolve: in
 
 
 def mount_setattr(
-    directory: int, path: str, flags: int, *, attr_set: int = 0, attr_clr: int = 0, propagation: int = 0
+    directory: int,
+    path: str,
+    flags: int,
+    *,
+    attr_set: int = 0,
+    attr_clr: int = 0,
+    propagation: int = 0,
+    users: int = 0,
 ) -> None:
-    """mount_setattr(2)."""
-    attributes = ctypes.create_string_buffer(_u64(attr_set) + _u64(attr_clr) + _u64(propagation) + _u64(0), 32)
+    """mount_setattr(2). `users` is a user namespace, for MOUNT_ATTR_IDMAP."""
+    attributes = ctypes.create_string_buffer(_u64(attr_set) + _u64(attr_clr) + _u64(propagation) + _u64(users), 32)
     try:
         syscall("mount_setattr", directory, os.fsencode(path), flags, attributes, 32)
     except OSError as error:

@@ -66,10 +66,12 @@ def build(
         *_filesystem(spec, bundle, rootfs, facts, cgroup_paths, list(_enter_cgroups(made, attach=attach))),
         *_program(spec, facts, one, state, warnings, user_namespace=user_namespace, groups=not deny, reaper=reaper),
     ]
-    maps = (_map(spec.linux.uid_mappings), _map(spec.linux.gid_mappings), deny) if "user" in made else None
+    maps = (*mounts.id_maps(spec.linux), deny) if "user" in made else None
     offsets = _offsets(spec.linux) if "time" in made else None
     owner = _owner(spec.linux, user_namespace="user" in made)
-    return Plan(flags, maps, joins, offsets, owner, tuple(steps), tuple(warnings), tuple(_of_host(spec.linux)))
+    mapped = tuple(mounts.mapped(spec, bundle))
+    on_host = tuple(_of_host(spec.linux))
+    return Plan(flags, maps, joins, offsets, owner, tuple(steps), tuple(warnings), mapped, on_host)
 
 
 def _of_host(linux: Linux) -> Iterator[Step]:
@@ -203,10 +205,6 @@ def _program(
 
 def _hooks(hooks: Sequence[Hook]) -> tuple[tuple[str, tuple[str, ...], tuple[str, ...], float | None], ...]:
     return tuple((hook.path, tuple(hook.args), tuple(hook.env), hook.timeout) for hook in hooks)
-
-
-def _map(mappings: Sequence[IDMapping]) -> str:
-    return "".join(f"{one.container_id} {one.host_id} {one.size}\n" for one in mappings)
 
 
 def _owner(linux: Linux, *, user_namespace: bool) -> tuple[int, int]:

@@ -10,7 +10,7 @@ import posixpath
 import stat
 
 from libcontainer_py.kernel import constants as c
-from libcontainer_py.plan.steps import Step
+from libcontainer_py.plan.steps import MappedMount, Step
 from libcontainer_py.spec.mount_options import parse
 
 TYPE_CHECKING = False
@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from typing import TypeAlias
 
     from libcontainer_py.plan.steps import HostFacts
-    from libcontainer_py.spec import Mount, Spec
+    from libcontainer_py.spec import Linux, Mount, Spec
     from libcontainer_py.spec.mount_options import Options
 
     Change: TypeAlias = tuple[bool, int, int, int]
@@ -82,8 +82,41 @@ def _mount(mount: Mount, destination: str, options: Options, why: str) -> Step:
 def _bind(mount: Mount, bundle: str, destination: str, options: Options, why: str) -> Step:
     source = posixpath.join(bundle, mount.source or "")
     name = "bind_or_link" if "copy-symlink" in options.extensions else "bind"
+    if mount.uid_mappings or options.is_mapped:
+        return Step("attach", (why, destination, _changes(options, options.attributes)), why)
     recursive = bool(options.flags & c.MS_REC)
     return Step(name, (source, destination, recursive, _changes(options, options.attributes)), why)
+
+
+def id_maps(of: Linux | Mount) -> tuple[str, str]:
+    """uid_map and gid_map of a user namespace. Source: user_namespaces(7)."""
+    uids, gids = (
+        "".join(f"{one.container_id} {one.host_id} {one.size}\n" for one in mappings)
+        for mappings in (of.uid_mappings, of.gid_mappings)
+    )
+    return uids, gids
+
+
+def mapped(spec: Spec, bundle: str) -> Iterator[MappedMount]:
+    """The bind mounts whose ids are mapped: as they say, or as the container's user namespace has it."""
+    if spec.linux is None:
+        return
+    users = next((one for one in spec.linux.namespaces if one.type == "user"), None)
+    shared = (spec.linux.rootfs_propagation or "").endswith("shared") and users is None
+    for index, mount in enumerate(spec.mounts):
+        options = parse(mount.options)
+        if not (mount.uid_mappings or options.is_mapped):
+            continue
+        maps = id_maps(mount if mount.uid_mappings else spec.linux)
+        joined = not mount.uid_mappings and users is not None and users.path
+        yield MappedMount(
+            name=f"mounts[{index}]",
+            source=posixpath.join(bundle, mount.source or ""),
+            recursive=bool(options.flags & c.MS_REC),
+            below="ridmap" in options.extensions,
+            slave=not shared,
+            maps=None if joined else maps,
+        )
 
 
 def _remount(mount: Mount, destination: str, options: Options, why: str) -> Step:

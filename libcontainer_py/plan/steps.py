@@ -58,6 +58,28 @@ class HostFacts(NamedTuple):
     """cgroup v1: the last name of each mount point, and the controllers mounted there."""
 
 
+class MappedMount(NamedTuple):
+    """A bind mount whose ids are mapped. The host makes it, and the step `attach` puts it to its place."""
+
+    name: str
+    """Of its descriptor, and of the field: `mounts[3]`."""
+    source: str
+    recursive: bool
+    """With all that is mounted below it."""
+    below: bool
+    """Whether the ids of those are mapped too."""
+    slave: bool
+    """Whether it is to be cut off from the host first."""
+    maps: tuple[str, str] | None
+    """uid_map and gid_map; None: those of the user namespace that is joined."""
+
+    def __str__(self) -> str:
+        maps = "as in the user namespace"
+        if self.maps is not None:
+            maps = "uids ({}) and gids ({})".format(*(" ".join(text.split()) for text in self.maps))
+        return f"map {'all ids below' if self.below else 'the ids of'} {self.source}: {maps}"
+
+
 class Plan(NamedTuple):
     """How a container is made."""
 
@@ -74,6 +96,8 @@ class Plan(NamedTuple):
     steps: tuple[Step, ...]
     warnings: tuple[str, ...]
     """What cannot be applied although the specification says to go on."""
+    mapped: tuple[MappedMount, ...] = ()
+    """Mounts that the host has to make."""
     on_host: tuple[Step, ...] = ()
     """What the host does itself, once init is there and before any hook runs."""
 
@@ -92,6 +116,7 @@ class Plan(NamedTuple):
         if self.maps is not None:
             uids, gids = (" ".join(text.split()) for text in self.maps[:2])
             lines.append(f"map uids ({uids}) and gids ({gids})    <- linux.uidMappings, linux.gidMappings")
+        lines += [f"{mount}    <- {mount.name}" for mount in self.mapped]
         lines += [f"on the host: {step}    <- {step.why}" for step in self.on_host]
         lines += [f"{step}    <- {step.why}" for step in self.steps]
         width = len(str(len(lines)))

@@ -314,13 +314,6 @@ def unsupported(spec: Spec) -> list[Problem]:
         hint = "terminals come later; set it to false"
         found.append(Problem("process.terminal", _LATER, value=True, hint=hint))
     found += [Problem(path, _LATER) for row in UNSUPPORTED if (path := _set_path(spec, row))]
-    for index, mount in enumerate(spec.mounts):
-        for name in ("uid", "gid"):
-            if getattr(mount, f"{name}_mappings"):
-                found.append(Problem(f"mounts[{index}].{name}Mappings", _LATER))
-        for place, option in enumerate(mount.options):
-            if option.partition("=")[0] in ("idmap", "ridmap"):
-                found.append(Problem(f"mounts[{index}].options[{place}]", f"{option} is {_LATER}", option))
     if spec.linux:
         cgroup = spec.linux.cgroups_path or ""
         if cgroup.count(":") == 2 and "/" not in cgroup:

@@ -104,6 +104,7 @@ _ATTR_CLEAR = {
     "rsymfollow": 0x200000,
 }
 _COPY_UP = 1
+_MAPPED = frozenset({"idmap", "ridmap"})
 
 
 def document(
@@ -197,7 +198,7 @@ def configuration(
         "umask": section(process, "user").get("umask"),
         "readonlyfs": bool(section(spec, "root").get("readonly")),
         "rootPropagation": _PROPAGATION.get(linux.get("rootfsPropagation", ""), 0),
-        "mounts": [_mount(entry, bundle) for entry in entries(spec, "mounts")],
+        "mounts": [_mount(entry, bundle, linux) for entry in entries(spec, "mounts")],
         "devices": nodes,
         "netDevices": linux.get("netDevices"),
         "mount_label": linux.get("mountLabel", ""),
@@ -266,6 +267,20 @@ def _mappings(mappings: Iterable[Mapping[str, Any]] | None) -> list[dict[str, in
     ]
 
 
+def _id_mapping(mount: Mapping[str, Any], linux: Mapping[str, Any]) -> dict[str, Any] | None:
+    """Of a mount whose ids are mapped: its own maps, or those of the container's user namespace."""
+    words = _MAPPED.intersection(entries(mount, "options"))
+    of = mount if mount.get("uidMappings") else linux
+    if not words and of is linux:
+        return None
+    path = next((one.get("path") for one in entries(linux, "namespaces") if one["type"] == "user"), None)
+    if path and of is linux:
+        maps = {"userns_path": path}
+    else:
+        maps = {"uid_mappings": _mappings(of.get("uidMappings")), "gid_mappings": _mappings(of.get("gidMappings"))}
+    return {"recursive": True, **maps} if "ridmap" in words else maps
+
+
 def _device(device: Mapping[str, Any]) -> dict[str, Any]:
     mode = device.get("fileMode")
     return {
@@ -281,7 +296,7 @@ def _device(device: Mapping[str, Any]) -> dict[str, Any]:
     }
 
 
-def _mount(mount: Mapping[str, Any], bundle: str) -> dict[str, Any]:
+def _mount(mount: Mapping[str, Any], bundle: str, linux: Mapping[str, Any]) -> dict[str, Any]:
     flags = cleared = extensions = attr_set = attr_clear = 0
     propagation: list[int] = []
     data: list[str] = []
@@ -303,6 +318,8 @@ def _mount(mount: Mapping[str, Any], bundle: str) -> dict[str, Any]:
                 attr_clear |= _ATTR_ATIME  # mount_setattr(2): an access time is set by clearing the others
         elif option == "tmpcopyup":
             extensions |= _COPY_UP
+        elif option in _MAPPED:
+            pass  # in id_mapping
         else:
             data.append(option)
     is_bind = bool(flags & c.MS_BIND)
@@ -317,5 +334,6 @@ def _mount(mount: Mapping[str, Any], bundle: str) -> dict[str, Any]:
         "data": ",".join(data),
         "rec_attr": {"Attr_set": attr_set, "Attr_clr": attr_clear} if attr_set or attr_clear else None,
         "extensions": extensions,
+        "id_mapping": _id_mapping(mount, linux),
     }
     return {key: value for key, value in converted.items() if value}

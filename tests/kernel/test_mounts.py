@@ -2,20 +2,23 @@
 
 from __future__ import annotations
 
+import json
 import os
 import re
+import shutil
 import subprocess
+import tempfile
 from pathlib import Path
 
 import pytest
 
 from libcontainer_py import ConfigError, CreateError
 from tests.kernel.test_config import Mounted, mounts
-from tests.kernel.workshop import Config, Workshop, namespaces, runc_spec
+from tests.kernel.workshop import NOBODY, Config, Workshop, namespaces, runc_spec
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Callable, Iterator
 
 
 @pytest.fixture
@@ -251,13 +254,17 @@ def test_no_mount_below_the_root_reaches_the_host(
     config["root"] = {"path": str(workshop.rootfs(tree))}
     config["mounts"].append({"destination": "/below/new", "type": "tmpfs"})
     subprocess.run(["mount", "--make-shared", str(tree / "below")], check=True)
-    before = Path("/proc/self/mountinfo").read_text()
+
+    def on_host() -> list[str]:
+        return [line for line in Path("/proc/self/mountinfo").read_text().splitlines() if str(tree) in line]
+
+    before = on_host()
     config["process"]["args"] = ["/bin/sh", "-c", "touch /below/new/arrived"]
     with workshop.create(config) as container:
-        assert Path("/proc/self/mountinfo").read_text() == before
+        assert on_host() == before
         container.start()
         assert container.wait(60).returncode == 0
-    assert Path("/proc/self/mountinfo").read_text() == before
+    assert on_host() == before
     assert list((tree / "below/new").iterdir()) == []
 
 
@@ -377,7 +384,7 @@ def filled(folder: Path) -> None:
 
 
 LIST = (
-    "cd /%s && find . | sort | while read f; do "
+    "cd /%s && find . -mindepth 1 | sort | while read f; do "
     '[ -d $f -a ! -h $f ] && size=0 || size=%%s; stat -c "%%n %%F %%a %%u:%%g $size %%Y %%t:%%T %%N" $f; done; '
     "cat file a/b/deep | md5sum"
 )
@@ -509,3 +516,244 @@ def test_what_does_not_go_together_is_refused(
         workshop.create(config)
     assert [problem.path for problem in caught.value.problems] == [f"mounts[7]{path}"]
     assert workshop.entries() == []
+
+
+# -- mapped ids -------------------------------------------------------------------------------------------------------
+
+
+def ids(*rows: tuple[int, int, int]) -> list[dict[str, int]]:
+    return [{"containerID": inside, "hostID": host, "size": size} for inside, host, size in rows]
+
+
+def maps(uids: int, gids: int, size: int = 1000) -> Config:
+    """Both mappings of a mount: files of user 0 are of user `uids` there."""
+    return {"uidMappings": ids((0, uids, size)), "gidMappings": ids((0, gids, size))}
+
+
+@pytest.fixture
+def owned(tmp_path: Path, workshop: Workshop) -> Path:
+    """A directory on a file system that takes mappings, with files of some users, which everybody may read."""
+    folder = tmp_path / "owned"
+    (folder / "below").mkdir(parents=True)
+    for owner in (0, 5, 1234):
+        (folder / f"of-{owner}").touch()
+        os.chown(folder / f"of-{owner}", owner, owner + 1)
+    config = runc_spec()
+    config["process"]["args"] = ["/bin/busybox", "true"]
+    config["mounts"].append({**bind(folder, "bind", "idmap"), **maps(0, 0, 1)})
+    try:
+        workshop.create(config).delete(force=True)
+    except CreateError as error:
+        if error.step != "idmap":
+            raise
+        pytest.skip(f"needs a file system that takes mappings of ids: {error}")
+    return folder
+
+
+OWNERS = "stat -c '%n %u:%g' /tree/of-*"
+
+
+def test_the_ids_of_a_mount_are_mapped(workshop: Workshop, config: Config, owned: Path) -> None:
+    config["root"]["readonly"] = False
+    config["mounts"].append({**bind(owned, "bind", "idmap"), **maps(7000, 8000)})
+    text = workshop.sh(config, f"{OWNERS}; touch /tree/new; grep ' /tree ' /proc/self/mountinfo")
+    *owners, denied, line = text.splitlines()
+    # what has no mapping is of the overflow id, and nobody who has none can make anything
+    assert owners == ["/tree/of-0 7000:8001", "/tree/of-1234 65534:65534", "/tree/of-5 7005:8006"]
+    assert denied == "touch: /tree/new: Value too large for defined data type"
+    assert "idmapped" in Mounted(line).options
+
+
+@pytest.mark.parametrize("word", ["idmap", "ridmap", None])
+def test_a_file_that_a_mapped_user_makes_is_the_mapped_ones(
+    workshop: Workshop, config: Config, owned: Path, word: str | None
+) -> None:
+    os.chown(owned, 5, 6)
+    config["process"]["user"] = {"uid": 7005, "gid": 8006}
+    config["mounts"].append({**bind(owned, "bind", *filter(None, [word])), **maps(7000, 8000)})
+    assert workshop.sh(config, "touch /tree/new; stat -c %u:%g /tree/new") == "7005:8006\n"
+    made = (owned / "new").stat()
+    assert (made.st_uid, made.st_gid) == (5, 6)
+
+
+def test_several_ranges_files_and_attributes(workshop: Workshop, config: Config, owned: Path) -> None:
+    os.link(owned / "of-5", owned / "other")
+    ranges = {"uidMappings": ids((0, 100, 1), (5, 200, 1)), "gidMappings": ids((1, 1, 1), (6, 7, 1))}
+    config["mounts"] += [
+        {**bind(owned, "bind", "idmap", "ro", "rprivate"), **ranges},
+        {**bind(owned / "other", "bind", "rnoexec", "idmap", destination="/tree.file"), **ranges},
+    ]
+    text = workshop.sh(config, f"{OWNERS}; stat -c %u:%g /tree.file; cat /proc/self/mountinfo")
+    assert text.splitlines()[:4] == ["/tree/of-0 100:1", "/tree/of-1234 65534:65534", "/tree/of-5 200:7", "200:7"]
+    found = mounts("\n".join(text.splitlines()[4:]))
+    assert found["/tree"].options >= {"ro", "idmapped"}
+    assert found["/tree.file"].options >= {"noexec", "idmapped"}
+
+
+@pytest.mark.parametrize(("word", "below"), [("idmap", "5:6"), ("ridmap", "7005:8006")])
+def test_the_ids_of_what_is_mounted_below(
+    workshop: Workshop, config: Config, owned: Path, word: str, below: str
+) -> None:
+    (owned / "source").touch()
+    os.chown(owned / "source", 5, 6)
+    (owned / "target").touch()
+    subprocess.run(["mount", "--bind", str(owned / "source"), str(owned / "target")], check=True)
+    try:
+        config["mounts"].append({**bind(owned, "rbind", word), **maps(7000, 8000)})
+        text = workshop.sh(config, "stat -c %u:%g /tree/of-5 /tree/target")
+    finally:
+        subprocess.run(["umount", str(owned / "target")], check=True)
+    assert text.splitlines() == ["7005:8006", below]
+
+
+def test_the_mapping_of_the_containers_user_namespace(workshop: Workshop, config: Config, owned: Path) -> None:
+    config["mounts"].append(bind(owned, "bind", "idmap"))
+    config["process"]["args"] = ["/bin/sh", "-c", f"{OWNERS}; touch /tree/new; stat -c %u:%g /tree/new"]
+    text = workshop.output(mapped(workshop, config, "tree"))
+    assert text.splitlines() == ["/tree/of-0 0:1", "/tree/of-1234 1234:1235", "/tree/of-5 5:6", "0:0"]
+    assert ((owned / "new").stat().st_uid, (owned / "new").stat().st_gid) == (0, 0)
+
+
+def test_other_mappings_in_a_user_namespace(workshop: Workshop, config: Config, owned: Path) -> None:
+    # hostID counts on the host: what is nobody's in the user namespace is of the overflow id in it
+    config["mounts"] += [
+        {**bind(owned, "bind", "idmap", "nosuid"), **maps(200_010, 200_020)},
+        {**bind(owned, "bind", "idmap", destination="/other"), **maps(300_000, 200_000)},
+    ]
+    script = f"{OWNERS}; stat -c %u:%g /other/of-5; grep ' /tree ' /proc/self/mountinfo"
+    config["process"]["args"] = ["/bin/sh", "-c", script]
+    *owners, other, line = workshop.output(mapped(workshop, config, "tree", "other")).splitlines()
+    assert owners == ["/tree/of-0 10:21", "/tree/of-1234 65534:65534", "/tree/of-5 15:26"]
+    assert other == "65534:6"
+    assert Mounted(line).options >= {"nosuid", "idmapped"}
+
+
+def test_the_mapping_of_a_user_namespace_that_is_joined(workshop: Workshop, config: Config, owned: Path) -> None:
+    first = runc_spec()
+    first["process"]["args"] = ["/bin/busybox", "sleep", "1000"]
+    with workshop.create(mapped(workshop, first)) as other:
+        config["linux"]["namespaces"] = [{"type": kind} for kind in ("pid", "mount", "ipc", "uts", "network")]
+        config["linux"]["namespaces"].append({"type": "user", "path": f"/proc/{other.init_pid}/ns/user"})
+        config["mounts"].append(bind(owned, "bind", "idmap"))
+        config["process"]["args"] = ["/bin/sh", "-c", OWNERS]
+        bundle = mapped(workshop, runc_spec(), "tree")
+        (bundle / "config.json").write_text(json.dumps(config))
+        text = workshop.output(bundle)
+    assert text.splitlines() == ["/tree/of-0 0:1", "/tree/of-1234 1234:1235", "/tree/of-5 5:6"]
+
+
+@pytest.mark.parametrize("propagation", ["rslave", "rprivate", "rshared", None])
+def test_propagation_of_a_mapped_mount(
+    workshop: Workshop, config: Config, owned: Path, propagation: str | None
+) -> None:
+    subprocess.run(["mount", "--bind", str(owned), str(owned)], check=True)
+    try:
+        subprocess.run(["mount", "--make-shared", str(owned)], check=True)
+        added = {**bind(owned, "rbind", "ridmap", *filter(None, [propagation])), **maps(1, 1)}
+        found = seen(workshop, config, added)
+    finally:
+        subprocess.run(["umount", str(owned)], check=True)
+    pattern = {"rprivate": "", "rshared": r"shared:\d+ master:\d+"}.get(propagation or "", r"master:\d+")
+    assert re.fullmatch(pattern, found["/tree"].propagation)
+
+
+def test_a_mapping_where_the_root_is_shared_with_the_host(workshop: Workshop, config: Config, owned: Path) -> None:
+    config["linux"]["rootfsPropagation"] = "shared"
+    subprocess.run(["mount", "--bind", str(owned), str(owned)], check=True)
+    try:
+        subprocess.run(["mount", "--make-shared", str(owned)], check=True)
+        found = seen(workshop, config, {**bind(owned, "rbind", "idmap"), **maps(1, 1)})
+    finally:
+        subprocess.run(["umount", str(owned)], check=True)
+    assert re.fullmatch(r"shared:\d+", found["/tree"].propagation)
+
+
+@pytest.mark.parametrize("source", ["/proc/sys", "/sys/kernel"])
+def test_a_file_system_that_takes_no_mapping_is_named(
+    workshop: Workshop, config: Config, source: str, owned: Path
+) -> None:
+    before = sorted(os.listdir("/proc/self/fd"))
+    config["mounts"] += [
+        {**bind(owned, "bind", "idmap"), **maps(1, 1)},
+        {**bind(Path(source), "bind", "idmap", destination="/other"), **maps(1, 2)},
+    ]
+    with pytest.raises(CreateError) as caught:
+        workshop.create(config)
+    kind = "proc" if source.startswith("/proc") else "sysfs"
+    reason = f"map the ids of mounts[8]: {source}: the file system ({kind}) takes no mapping of ids"
+    assert str(caught.value).startswith(reason)
+    assert (caught.value.step, caught.value.subject, caught.value.errno) == ("idmap", source, 22)
+    assert "tmpfs 6.3" in caught.value.hint
+    assert workshop.entries() == []
+    assert sorted(os.listdir("/proc/self/fd")) == before
+
+
+def test_a_mapping_of_what_is_not_there(workshop: Workshop, config: Config) -> None:
+    config["mounts"].append({**bind(Path("/not/there"), "bind", "idmap"), **maps(1, 1)})
+    with pytest.raises(CreateError, match=r"mounts\[7\]: /not/there: No such file or directory"):
+        workshop.create(config)
+
+
+def test_no_process_stays_of_a_mapping(workshop: Workshop, config: Config, owned: Path) -> None:
+    def children() -> set[str]:
+        return set(Path(f"/proc/self/task/{os.getpid()}/children").read_text().split())
+
+    before = children()
+    config["process"]["args"] = ["/bin/busybox", "sleep", "1000"]
+    config["mounts"].append({**bind(owned, "bind", "idmap"), **maps(1, 1)})
+    with workshop.create(config) as container:
+        assert children() - before == {str(container.init_pid)}
+    assert children() == before
+
+
+OF_A_USER = """
+import json, sys
+from libcontainer_py import CreateError, Factory, Spec
+folder = sys.argv[1]
+try:
+    Factory(folder + "/root").create("mapped", Spec.from_json(open(folder + "/config.json").read()))
+except CreateError as error:
+    print(json.dumps([str(error), error.step, error.errno, error.hint]))
+"""
+
+
+def test_an_ordinary_user_is_told_why_he_may_not(
+    workshop: Workshop, config: Config, as_nobody: Callable[..., subprocess.CompletedProcess[str]]
+) -> None:
+    folder = Path(tempfile.mkdtemp(dir="/tmp"))
+    try:
+        namespaces(config, "pid", "mount", "user")
+        config["linux"] |= {f"{kind}Mappings": ids((0, NOBODY, 1)) for kind in ("uid", "gid")}
+        del config["linux"]["resources"], config["hostname"]
+        config["mounts"] = [bind(folder, "bind", "idmap")]
+        config["root"] = {"path": str(workshop.rootfs(folder / "rootfs"))}
+        (folder / "config.json").write_text(json.dumps(config))
+        subprocess.run(["chown", "-R", f"{NOBODY}:{NOBODY}", str(folder)], check=True)
+        done = as_nobody("-c", OF_A_USER, str(folder))
+        assert done.stdout, done.stderr
+        text, step, errno, hint = json.loads(done.stdout)
+        assert text.startswith(f"map the ids of mounts[0]: {folder}: Operation not permitted")
+        assert (step, errno) == ("idmap", 1)
+        assert "CAP_SYS_ADMIN" in hint
+        assert [*filter(",lock".__ne__, os.listdir(folder / "root"))] == []
+    finally:
+        shutil.rmtree(folder)
+
+
+@pytest.mark.parametrize(
+    ("mount", "path", "reason"),
+    [
+        ({"options": ["bind", "idmap"]}, ".options", "no user namespace"),
+        ({"options": ["bind", "idmap"], "uidMappings": ids((0, 1, 1))}, ".gidMappings", "required beside uidMappings"),
+        ({"options": ["bind"], "gidMappings": ids((0, 1, 1))}, ".uidMappings", "required beside gidMappings"),
+        ({"options": ["bind", "idmap"], **maps(1, 1, 0)}, ".uidMappings[0].size", "must be above zero"),
+        ({"type": "tmpfs", "options": ["ridmap"], **maps(1, 1)}, ".options", "only the ids of a bind mount"),
+        ({"options": ["bind", "remount"], **maps(1, 1)}, ".uidMappings", "only the ids of a bind mount"),
+        ({"options": ["bind", "idmap=uids=0-1-2"]}, ".options", "takes no 'idmap=uids=0-1-2'"),
+    ],
+)
+def test_mappings_that_are_wrong(workshop: Workshop, config: Config, mount: Config, path: str, reason: str) -> None:
+    config["mounts"].append({"destination": "/x", "source": "/y", **mount})
+    with pytest.raises(ConfigError, match=re.escape(reason)) as caught:
+        workshop.create(config)
+    assert caught.value.problems[0].path == f"mounts[7]{path}"

@@ -46,8 +46,10 @@ MAY_IMPORT = {
     "backends.demands": "spec kernel kernel.constants errors",
     "backends.netdevices": "kernel kernel.constants errors",
     "backends.preparation": f"backends.base plan cgroups {BELOW}",
+    "backends.idmapping": "backends.children backends.launcher kernel kernel.constants errors",
     "backends.birth": (
-        "backends.base backends.children backends.launcher backends.netdevices backends.preparation state cgroups "
+        "backends.base backends.children backends.launcher backends.idmapping backends.netdevices backends.preparation "
+        "state cgroups "
         f"{BELOW}"
     ),
     "backends.linux": (

@@ -72,6 +72,16 @@ def _rlimits(*limits: tuple[str, int, int]) -> list[object]:
     return [{"type": f"RLIMIT_{kind}", "soft": soft, "hard": hard} for kind, soft, hard in limits]
 
 
+_ONE_ID = {"containerID": 0, "hostID": 0, "size": 1}
+_BOTH = {"uidMappings": [_ONE_ID], "gidMappings": [_ONE_ID]}
+_MAPPED: tuple[tuple[dict[str, Any], str], ...] = (
+    ({"options": ["bind", "idmap"], "uidMappings": [_ONE_ID]}, ".gidMappings"),
+    ({"options": ["rbind"], "gidMappings": [_ONE_ID]}, ".uidMappings"),
+    ({"options": ["idmap"], **_BOTH}, ".options"),
+    ({"options": ["bind", "remount"], **_BOTH}, ".uidMappings"),
+    ({"options": ["bind", "copy-symlink", "ridmap"], **_BOTH}, ".options"),
+    ({"options": ["bind", "idmap"], **_BOTH, "gidMappings": [_ONE_ID | {"size": 0}]}, ".gidMappings[0].size"),
+)
 _DEVICE = {"path": "/dev/made-up", "type": "c", "major": 1, "minor": 2}
 
 VALUES = (
@@ -109,6 +119,7 @@ VALUES = (
             ("tmpfs", ["remount", "tmpcopyup"]),
         )
     ),
+    *(add("mounts", {"destination": "/x", "type": "none", "source": "/y", **given}, at) for given, at in _MAPPED),
     put("annotations", {"": "no key"}),
     *(add(f"hooks.{kind}", {"path": "bin/x"}, ".path") for kind in ("prestart", "createRuntime", "poststop")),
     add("hooks.createContainer", {"path": "/x", "timeout": 0}, ".timeout"),
@@ -222,10 +233,17 @@ KINDS = (
 
 
 def _without(document: dict[str, Any], kind: str) -> dict[str, Any]:
-    """Take a namespace away; gives the Linux section."""
+    """Take a namespace away, with the mounts that have a user namespace's mapping; gives the Linux section."""
     linux: dict[str, Any] = document["linux"]
     linux["namespaces"] = [one for one in linux["namespaces"] if one["type"] != kind]
+    if kind == "user":
+        mounts = document.get("mounts", ())
+        document["mounts"] = [one for one in mounts if "uidMappings" in one or not _asks_for_mapping(one)]
     return linux
+
+
+def _asks_for_mapping(mount: dict[str, Any]) -> bool:
+    return not {"idmap", "ridmap"}.isdisjoint(mount.get("options", ()))
 
 
 def _no_mount_namespace(document: dict[str, Any]) -> list[str]:
@@ -293,6 +311,14 @@ def _mappings_of_nobody(document: dict[str, Any]) -> list[str]:
     return ["linux.uidMappings"]
 
 
+def _mapping_of_nobody_for_a_mount(document: dict[str, Any]) -> list[str]:
+    linux = _without(document, "user")
+    for name in ("uidMappings", "gidMappings"):
+        linux.pop(name, None)
+    document["mounts"].append({"destination": "/x", "source": "/y", "options": ["rbind", "ridmap"]})
+    return [f"mounts[{len(document['mounts']) - 1}].options"]
+
+
 def _mapped(at: str, *rows: tuple[int, int, int]) -> Callable[[dict[str, Any]], list[str]]:
     def apply(document: dict[str, Any]) -> list[str]:
         _no_mappings(document)
@@ -303,8 +329,7 @@ def _mapped(at: str, *rows: tuple[int, int, int]) -> Callable[[dict[str, Any]], 
     return apply
 
 
-_ONE_ID = {"containerID": 0, "hostID": 0, "size": 1}
-_MAPS = ("linux.namespaces", "linux.uidMappings", "linux.gidMappings")
+_MAPS = ("linux.namespaces", "linux.uidMappings", "linux.gidMappings", "mounts")
 _OF_NETWORK = ("linux.namespaces", "linux.netDevices", "linux.sysctl")
 _OF_TIME = ("linux.namespaces", "linux.timeOffsets")
 
@@ -317,6 +342,7 @@ SECTIONS = (
     Fault(("linux.namespaces", "hostname"), _long_name),
     Fault(_MAPS, _no_mappings),
     Fault(_MAPS, _mappings_of_nobody),
+    Fault(_MAPS, _mapping_of_nobody_for_a_mount),
     Fault(_MAPS, _mapped("[0].size", (0, 0, 0))),
     Fault(_MAPS, _mapped("[1].containerID", (0, 0, 1), (0, 5, 1))),
     Fault(_MAPS, _mapped("[1].hostID", (0, 0, 1), (5, 0, 1))),

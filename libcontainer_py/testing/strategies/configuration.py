@@ -11,11 +11,9 @@ from hypothesis import strategies as st
 
 from libcontainer_py.spec import (
     Device,
-    IDMapping,
     IntelRdt,
     Linux,
     MemoryPolicy,
-    Mount,
     Namespace,
     NetDevice,
     Personality,
@@ -29,7 +27,7 @@ from libcontainer_py.spec import (
     validate,
 )
 from libcontainer_py.testing.strategies.limits import drawn
-from libcontainer_py.testing.strategies.mounts import mappings, mounts
+from libcontainer_py.testing.strategies.mounts import borrowers, mappings, mounts
 from libcontainer_py.testing.strategies.process import hooks, processes
 from libcontainer_py.testing.strategies.profiles import seccomp_profiles
 from libcontainer_py.testing.strategies.words import (
@@ -47,16 +45,11 @@ from libcontainer_py.testing.strategies.words import (
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-_ONE_ID = IDMapping(container_id=0, host_id=0, size=1)
-
 # What validate refuses by rules of its own, beside the rows of UNSUPPORTED: the least that shows it.
 _SHOWS: dict[str, Spec] = {
     "terminal": Spec(process=Process(terminal=True)),
     "join": Spec(linux=Linux(namespaces=(Namespace(type="network", path="/n"),))),
     "time": Spec(linux=Linux(namespaces=(Namespace(type="time"),))),
-    "idmap": Spec(
-        mounts=(Mount(destination="/m", options=("bind", "idmap"), uid_mappings=(_ONE_ID,), gid_mappings=(_ONE_ID,)),)
-    ),
     "slice": Spec(linux=Linux(cgroups_path="system.slice:prefix:name")),
 }
 
@@ -184,7 +177,7 @@ def _tops(without: frozenset[str]) -> st.SearchStrategy[Spec]:
         "linux": _sections(without),
     }
     optional: dict[str, st.SearchStrategy[Any]] = {
-        "mounts": mounts(idmaps="idmap" not in without),
+        "mounts": mounts(),
         "hooks": hooks,
         "annotations": st.dictionaries(keys, texts, max_size=2),
     }
@@ -221,6 +214,8 @@ def _fitting(spec: Spec, namespaces: tuple[Namespace, ...], given: Mapping[str, 
         linux["time_offsets"] = given["time_offsets"]
     if "uts" in kinds:
         top |= {"hostname": given["hostname"], "domainname": given["domainname"]}
+    if "user" in kinds and "borrower" in given:
+        top["mounts"] = (*spec.mounts, *given["borrower"])
     if "user" in new:
         uids, gids = given["uid_mappings"], given["gid_mappings"]
         linux |= {"uid_mappings": uids, "gid_mappings": gids}
@@ -246,6 +241,7 @@ def specs(*, supported_only: bool = False) -> st.SearchStrategy[Spec]:
         "domainname": st.none() | names,
         "uid_mappings": mappings,
         "gid_mappings": mappings,
+        "borrower": tuples(borrowers, max_size=1),
     }
     # All of these are always drawn, and used where a namespace allows: what is drawn next to a namespace, and only if
     # it is there, keeps Hypothesis from shrinking it away.

@@ -83,9 +83,13 @@ def _remounts() -> st.SearchStrategy[Mount]:
     return some(Mount, {"destination": _destinations, "options": alone | whole}, {})
 
 
-def mounts(*, idmaps: bool) -> st.SearchStrategy[tuple[Mount, ...]]:
-    """Up to three mounts; with `idmaps` some bind mounts have both maps, and the option that asks for them."""
-    kinds = [_file_systems(kind) for kind in sorted(_DATA)] + [_binds(), _binds("copy-symlink"), _remounts()]
-    if idmaps:
-        kinds += [_binds("idmap", "ridmap", mapped=True), _binds(mapped=True)]
+borrowers: st.SearchStrategy[Mount] = _binds("idmap", "ridmap")
+"""Bind mounts that have the mapping of the container's user namespace."""
+
+
+def mounts() -> st.SearchStrategy[tuple[Mount, ...]]:
+    """Up to three mounts."""
+    kinds = [_file_systems(kind) for kind in sorted(_DATA)]
+    kinds += [_binds(), _binds("copy-symlink"), _remounts()]
+    kinds += [_binds(mapped=True), _binds("idmap", "ridmap", mapped=True)]
     return tuples(st.one_of(kinds), max_size=3)

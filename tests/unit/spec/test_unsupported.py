@@ -12,11 +12,9 @@ from libcontainer_py.spec import (
     ConsoleSize,
     Hook,
     Hooks,
-    IDMapping,
     IntelRdt,
     Linux,
     MemoryPolicy,
-    Mount,
     Namespace,
     NetDevice,
     Personality,
@@ -108,23 +106,10 @@ def test_linux(linux: dict[str, object], expected: list[str]) -> None:
     assert refused({"linux": linux}) == expected
 
 
-def test_mounts() -> None:
-    ids = [{"containerID": 0, "hostID": 0, "size": 1}]
-    mounts = [
-        {"destination": "/a", "options": ["ro", "bind"], "uidMappings": []},
-        {"destination": "/b", "uidMappings": ids, "gidMappings": ids},
-        {"destination": "/c", "options": ["rbind", "ridmap"]},
-        {"destination": "/d", "options": ["idmap=uids=0-1-10"]},
-    ]
-    expected = ["mounts[1].uidMappings", "mounts[1].gidMappings", "mounts[2].options[1]", "mounts[3].options[0]"]
-    assert refused({"mounts": mounts}) == expected
-
-
 def test_fields_that_were_built_by_hand() -> None:
     spec = Spec(
         process=Process(scheduler=Scheduler(policy="SCHED_IDLE")),
         hooks=Hooks(poststop=[Hook(path="/bin/true")]),
-        mounts=[Mount(destination="/a", uid_mappings=[IDMapping(container_id=0, host_id=0, size=1)])],
         linux=Linux(
             namespaces=[Namespace(type="user")],
             seccomp=Seccomp(default_action="SCMP_ACT_ERRNO"),
@@ -136,5 +121,4 @@ def test_fields_that_were_built_by_hand() -> None:
     )
     assert [problem.path for problem in validate.unsupported(spec)] == [
         "linux.intelRdt",
-        "mounts[0].uidMappings",
     ]

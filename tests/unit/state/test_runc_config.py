@@ -10,6 +10,7 @@ from typing import Any
 import pytest
 
 from libcontainer_py.record import Init
+from libcontainer_py.spec import mount_options
 from libcontainer_py.state import runc, runc_config
 
 DATA = Path(__file__).parent / "data"
@@ -152,6 +153,36 @@ def test_mount_options() -> None:
     assert mount("rro", "rrw")["rec_attr"] == {"Attr_set": 0, "Attr_clr": 1}
     assert mount("rnoatime")["rec_attr"] == {"Attr_set": 0x10, "Attr_clr": 0x70}
     assert mount("tmpcopyup")["extensions"] == 1
+
+
+def test_mapped_mounts() -> None:
+    rows = [{"containerID": 0, "hostID": 5, "size": 2}]
+    converted = [{"container_id": 0, "host_id": 5, "size": 2}]
+    both = {"uidMappings": rows, "gidMappings": rows}
+
+    def mapping(options: list[str], given: dict[str, Any], **linux: Any) -> Any:
+        entry = {"destination": "/d", "source": "/s", "options": ["bind", *options], **given}
+        (mount,) = config_of(mounts=[entry], linux=linux)["mounts"]
+        assert "data" not in mount
+        return mount.get("id_mapping")
+
+    users = {"namespaces": [{"type": "user"}], **both}
+    assert mapping([], {}, **users) is None
+    assert mapping(["idmap"], both) == {"uid_mappings": converted, "gid_mappings": converted}
+    assert mapping([], both) == mapping(["idmap"], {}, **users) == mapping(["idmap"], both)
+    assert mapping(["ridmap"], both) == {"recursive": True, **mapping(["idmap"], both)}
+    joined = {"namespaces": [{"type": "user", "path": "/n"}]}
+    assert mapping(["ridmap"], {}, **joined) == {"recursive": True, "userns_path": "/n"}
+    assert mapping(["idmap"], both, **joined) == mapping(["idmap"], both)
+
+
+@pytest.mark.parametrize("word", [*mount_options.FLAGS, *mount_options.PROPAGATION])
+def test_options_mean_to_runc_what_they_mean_to_us(word: str) -> None:
+    entry = {"destination": "/d", "type": "tmpfs", "source": "/s", "options": ["rw", "noatime", word]}
+    mount = config_of(mounts=[entry])["mounts"][0]
+    ours = mount_options.parse(("rw", "noatime", word))
+    assert (mount.get("flags", 0), mount.get("cleared_flags", 0)) == (ours.flags, ours.cleared)
+    assert tuple(mount.get("propagation_flags", ())) == ours.propagation
 
 
 def test_devices() -> None:
