@@ -214,7 +214,7 @@ def _fitting(spec: Spec, namespaces: tuple[Namespace, ...], given: Mapping[str, 
         linux["time_offsets"] = given["time_offsets"]
     if "uts" in kinds:
         top |= {"hostname": given["hostname"], "domainname": given["domainname"]}
-    if "user" in kinds and "borrower" in given:
+    if "user" in kinds:
         top["mounts"] = (*spec.mounts, *given["borrower"])
     if "user" in new:
         uids, gids = given["uid_mappings"], given["gid_mappings"]
