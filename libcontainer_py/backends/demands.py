@@ -18,6 +18,10 @@ if TYPE_CHECKING:
 _TO_MOVE = ("CAP_NET_ADMIN", "CAP_SYS_ADMIN")
 
 
+_NO_SELINUX = "this kernel has no SELinux, or it is switched off"
+_WITHOUT_SELINUX = "leave it out, as engines do where /proc/filesystems has no selinuxfs"
+
+
 def check(spec: Spec, *, source: str = "") -> None:
     """Raise ConfigError where this host lacks something that a valid Spec asks for. Changes nothing."""
     found: list[Problem] = []
@@ -25,6 +29,8 @@ def check(spec: Spec, *, source: str = "") -> None:
         found += _labels(spec.process)
     if spec.linux is not None and spec.linux.net_devices:
         found += _devices(spec.linux.net_devices)
+    if spec.linux is not None and spec.linux.mount_label and not lsm.selinux_enabled():
+        found.append(Problem("linux.mountLabel", _NO_SELINUX, spec.linux.mount_label, _WITHOUT_SELINUX))
     if found:
         raise ConfigError(found, source=source)
 
@@ -35,9 +41,7 @@ def _labels(process: Process) -> Iterator[Problem]:
         reason = "this kernel has no AppArmor, or it is switched off"
         yield Problem("process.apparmorProfile", reason, process.apparmor_profile, hint)
     if process.selinux_label and not lsm.selinux_enabled():
-        hint = "leave it out, as engines do where /proc/filesystems has no selinuxfs"
-        reason = "this kernel has no SELinux, or it is switched off"
-        yield Problem("process.selinuxLabel", reason, process.selinux_label, hint)
+        yield Problem("process.selinuxLabel", _NO_SELINUX, process.selinux_label, _WITHOUT_SELINUX)
 
 
 def _devices(names: Iterable[str]) -> Iterator[Problem]:

@@ -223,8 +223,8 @@ class Executor:
     def do_directory(self, path: str) -> None:
         self.filesystem.directory(path)
 
-    def do_mask(self, path: str) -> None:
-        self.filesystem.mask(path)
+    def do_mask(self, path: str, context: str = "") -> None:
+        self.filesystem.mask(path, context)
 
     def do_readonly(self, path: str) -> None:
         self.filesystem.readonly(path)

@@ -242,9 +242,10 @@ class Filesystem:
         finally:
             os.close(found)
 
-    def mask(self, path: str) -> None:
+    def mask(self, path: str, context: str = "") -> None:
         """Hide a file behind the host's /dev/null, a directory behind an empty tmpfs; silent without one.
 
+        `context` is a mount option for an SELinux label of the tmpfs.
         Both read-only: a chmod of the mask would be one of the host's device. Nothing of the container's hides
         anything, since what is called null there may be something else.
         """
@@ -254,7 +255,8 @@ class Filesystem:
             return
         try:
             if stat.S_ISDIR(os.fstat(target).st_mode):
-                libc.mount("tmpfs", f"/proc/self/fd/{target}", "tmpfs", MS_RDONLY, "size=0,nr_inodes=1")
+                data = f"size=0,nr_inodes=1,{context}".rstrip(",")
+                libc.mount("tmpfs", f"/proc/self/fd/{target}", "tmpfs", MS_RDONLY, data)
                 return
             null = _readonly_null()
             try:

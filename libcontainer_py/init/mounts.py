@@ -64,16 +64,19 @@ class Mounts:
         changes: "Changes",
         copies: bool,
         kept: bool,
+        label: str,
     ) -> None:
         """Mount a new file system that is to be changed, or filled with a copy of what it hides.
 
-        `kept`: `attributes` will be called for it.
+        `kept`: `attributes` will be called for it. `label`: SELinux's, for the file system's top alone.
         """
         target, data = self._place(destination, fstype, data)
         try:
             mounted = self._mount_aside(source, fstype, flags, data, destination)
             if copies:
                 copying.copy_directory(target, mounted)
+            if label:
+                os.setxattr(f"/proc/self/fd/{mounted}", "security.selinux", os.fsencode(label) + b"\0")
             _change(mounted, changes)
             self._move(mounted, target, destination)
             if kept:
@@ -110,21 +113,22 @@ class Mounts:
         self,
         destination: str,
         flags: "tuple[int, int]",
+        data: str,
         hierarchies: "tuple[tuple[str, str, str], ...]",
         links: "tuple[tuple[str, str], ...]",
         changes: "Changes",
     ) -> None:
         """A tmpfs with one cgroup mount a hierarchy: (directory, mount data, directory to bind instead, or "").
 
-        `flags` are MS_* and the same as MOUNT_ATTR_*.
+        `flags` are MS_* and the same as MOUNT_ATTR_*; `data` is the tmpfs'.
         """
         target = self.filesystem.make(destination)
         try:
-            top = self._mount_aside("tmpfs", "tmpfs", MS_NOSUID | MS_NODEV | MS_NOEXEC, "mode=755", destination)
-            for name, data, source in hierarchies:
+            top = self._mount_aside("tmpfs", "tmpfs", MS_NOSUID | MS_NODEV | MS_NOEXEC, data, destination)
+            for name, controllers, source in hierarchies:
                 os.mkdir(name, 0o755, dir_fd=top)
                 below = f"/proc/self/fd/{top}/{name}"
-                libc.mount(source or "cgroup", below, "cgroup", MS_BIND if source else flags[0], data or None)
+                libc.mount(source or "cgroup", below, "cgroup", MS_BIND if source else flags[0], controllers or None)
             for link, name in links:
                 os.symlink(link, name, dir_fd=top)
             # the tmpfs, and the binds, which mount(2) gives no flags

@@ -149,7 +149,7 @@ def _filesystem(
         if hooks is not None and hooks.create_container:
             yield Step("create_hooks", (_hooks(hooks.create_container),), "hooks.createContainer")
     yield from sysctl.steps(spec)
-    yield from mounts.hidden(linux.masked_paths, linux.readonly_paths)
+    yield from mounts.hidden(linux)
     yield from mounts.readonly_mounts(spec)
     if spec.root.readonly:
         yield Step("readonly_root", (), "root.readonly")

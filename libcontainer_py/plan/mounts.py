@@ -15,7 +15,7 @@ from libcontainer_py.spec.mount_options import parse
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping, Sequence
+    from collections.abc import Iterator, Mapping
     from typing import TypeAlias
 
     from libcontainer_py.plan.steps import HostFacts
@@ -33,11 +33,14 @@ _LINKS = (
     ("/proc/self/fd/2", "/dev/stderr"),
 )
 _NOTHING = (0, 0)
+_UNLABELLED = frozenset({"proc", "sysfs", "mqueue", "cgroup", "cgroup2"})
+"""Kernel file systems whose files the policy labels one by one; the top of mqueue is labelled by hand, as runc does."""
 _KINDS = {"c": stat.S_IFCHR, "u": stat.S_IFCHR, "b": stat.S_IFBLK, "p": stat.S_IFIFO}
 
 
 def mounts(spec: Spec, bundle: str, facts: HostFacts, cgroup_paths: Mapping[str, str]) -> Iterator[Step]:
     """The mounts, in the order of the configuration."""
+    label = (spec.linux.mount_label or "") if spec.linux is not None else ""
     for index, mount in enumerate(spec.mounts):
         why = f"mounts[{index}]"
         destination = _inside(mount.destination)
@@ -49,7 +52,7 @@ def mounts(spec: Spec, bundle: str, facts: HostFacts, cgroup_paths: Mapping[str,
         elif mount.type == "cgroup":
             yield _cgroup_mount(spec, mount, destination, facts, cgroup_paths, why)
         else:
-            yield _mount(mount, destination, options, why)
+            yield _mount(mount, destination, options, why, label)
 
 
 def _inside(path: str) -> str:
@@ -68,15 +71,25 @@ def _changes(options: Options, attributes: tuple[int, int] = _NOTHING) -> tuple[
     return tuple(changes)
 
 
-def _mount(mount: Mount, destination: str, options: Options, why: str) -> Step:
+def _mount(mount: Mount, destination: str, options: Options, why: str, label: str = "") -> Step:
     fstype = mount.type or ""
+    data = with_context(options.data, label) if fstype not in _UNLABELLED else options.data
+    label = label if fstype == "mqueue" else ""
     options, kept = _until_filled(fstype, destination, options)
     changes, copies = _changes(options), "tmpcopyup" in options.extensions
     kind = "cgroup2" if fstype == "cgroup" else fstype
-    arguments = (mount.source or fstype, destination, kind, options.flags, options.data)
-    if not changes and not copies and not kept and destination != "/":
+    arguments = (mount.source or fstype, destination, kind, options.flags, data)
+    if not changes and not copies and not kept and not label and destination != "/":
         return Step("mount", arguments, why)
-    return Step("mount_detached", (*arguments, changes, copies, kept), why)
+    return Step("mount_detached", (*arguments, changes, copies, kept, label), why)
+
+
+def with_context(data: str, label: str) -> str:
+    """The data of a file system all of whose files are to have an SELinux label; one that it has already stays."""
+    if not label or any(option.startswith("context=") for option in data.split(",")):
+        return data
+    context = f'context="{label}"'  # a label may have commas. Source: mount(8), SELinux mount options
+    return f"{data},{context}" if data else context
 
 
 def _bind(mount: Mount, bundle: str, destination: str, options: Options, why: str) -> Step:
@@ -176,7 +189,9 @@ def _cgroup_mount(
             hierarchies.append((name, ",".join(controllers), source))
             links += [(name, other) for other in controllers if other != name and not other.startswith("name=")]
     flags = (options.flags, options.attributes[0])
-    return Step("cgroups_v1", (destination, flags, tuple(hierarchies), tuple(links), _changes(options)), why)
+    label = (spec.linux.mount_label or "") if spec.linux is not None else ""
+    data = with_context("mode=755", label)
+    return Step("cgroups_v1", (destination, flags, data, tuple(hierarchies), tuple(links), _changes(options)), why)
 
 
 def devices(spec: Spec, facts: HostFacts) -> Iterator[Step]:
@@ -213,9 +228,10 @@ def _device(
     return Step("bind_device", (path, number), why)
 
 
-def hidden(masked: Sequence[str], readonly: Sequence[str]) -> Iterator[Step]:
+def hidden(linux: Linux) -> Iterator[Step]:
     """Read-only paths, then masked ones."""
-    for index, path in enumerate(readonly):
+    context = with_context("", linux.mount_label or "")
+    for index, path in enumerate(linux.readonly_paths):
         yield Step("readonly", (path,), f"linux.readonlyPaths[{index}]")
-    for index, path in enumerate(masked):
-        yield Step("mask", (path,), f"linux.maskedPaths[{index}]")
+    for index, path in enumerate(linux.masked_paths):
+        yield Step("mask", (path, context) if context else (path,), f"linux.maskedPaths[{index}]")

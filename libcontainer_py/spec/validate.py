@@ -230,6 +230,8 @@ def _linux(linux: Linux) -> Iterator[Problem]:
     propagation = linux.rootfs_propagation
     if propagation and propagation not in PROPAGATIONS:
         yield Problem("linux.rootfsPropagation", f"unknown propagation {propagation!r}", propagation)
+    if '"' in (linux.mount_label or ""):  # it stands in quotes among the options of a mount
+        yield Problem("linux.mountLabel", "is no label: it has a quote in it", linux.mount_label)
     if linux.seccomp is not None:
         from libcontainer_py.spec import seccomp  # noqa: PLC0415  (its tables of words, for who has a profile)
 
@@ -300,7 +302,6 @@ _LATER = "not supported yet"
 
 UNSUPPORTED: tuple[str, ...] = (
     "linux.intel_rdt",
-    "linux.mount_label",
 )
 """Fields, by their Python names, that this version decodes but refuses; empty ones pass."""
 

@@ -757,3 +757,39 @@ def test_mappings_that_are_wrong(workshop: Workshop, config: Config, mount: Conf
     with pytest.raises(ConfigError, match=re.escape(reason)) as caught:
         workshop.create(config)
     assert caught.value.problems[0].path == f"mounts[7]{path}"
+
+
+# -- labels -----------------------------------------------------------------------------------------------------------
+
+HAS_SELINUX = "selinuxfs" in Path("/proc/filesystems").read_text().split()
+LABEL = "system_u:object_r:container_file_t:s0:c1,c2"
+
+
+@pytest.mark.skipif(HAS_SELINUX, reason="has SELinux")
+def test_a_mount_label_is_refused_without_selinux(workshop: Workshop, config: Config) -> None:
+    config["linux"]["mountLabel"] = LABEL
+    container_id = workshop.new_id()
+    with pytest.raises(ConfigError, match="this kernel has no SELinux") as caught:
+        workshop.factory.create(container_id, workshop.bundle(config))
+    assert [problem.path for problem in caught.value.problems] == ["linux.mountLabel"]
+    assert "leave it out" in caught.value.problems[0].hint
+    assert workshop.entries() == []
+
+
+@pytest.mark.skipif(not HAS_SELINUX, reason="needs SELinux: the virtual machine has it")
+def test_a_mount_label(workshop: Workshop, config: Config) -> None:
+    own = Path("/proc/self/attr/current").read_text().strip("\0\n")
+    config["linux"]["mountLabel"] = LABEL
+    code = "import os; print(*(os.getxattr(p, 'security.selinux') for p in ('/dev', '/dev/shm', '/dev/mqueue')))"
+    if own == "kernel":  # no policy is loaded, so there are no labels yet
+        with pytest.raises(CreateError, match=r'context="system_u.*Invalid argument') as caught:
+            workshop.create(config)
+        assert caught.value.step == "mount"
+    else:
+        assert workshop.python(config, code).split() == [f"b'{LABEL}\\x00'"] * 3
+
+
+def test_an_empty_mount_label_is_none(workshop: Workshop, config: Config) -> None:
+    config["linux"]["mountLabel"] = ""
+    with workshop.create(config) as container:
+        assert "context=" not in container.explain()

@@ -38,7 +38,6 @@ ROWS: dict[str, tuple[object, list[object]]] = {
         {"enableMonitoring": True},
         [None, {}, {"closID": ""}, {"unknown": 1}, {"enableMonitoring": False}],
     ),
-    "linux.mountLabel": ("l", [None, ""]),
 }
 
 
