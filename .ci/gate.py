@@ -35,6 +35,7 @@ PEERS = {
     "busybox": "busybox-static",
     "unshare": "util-linux",
     "ip": "iproute2",
+    "newuidmap": "uidmap",
     "git": "git",
 }
 

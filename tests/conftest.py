@@ -105,7 +105,13 @@ def root_only() -> None:
 
 
 # where they come from, for the reader of a skip
-PACKAGES = {"apparmor_parser": "apparmor", "bwrap": "bubblewrap", "busybox": "busybox-static", "ip": "iproute2"}
+PACKAGES = {
+    "apparmor_parser": "apparmor",
+    "bwrap": "bubblewrap",
+    "busybox": "busybox-static",
+    "ip": "iproute2",
+    "newuidmap": "uidmap",
+}
 
 
 @pytest.fixture

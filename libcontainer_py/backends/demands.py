@@ -7,26 +7,29 @@ import json
 from libcontainer_py.errors import ConfigError, Problem
 from libcontainer_py.kernel import capability, lsm
 from libcontainer_py.kernel.constants import CAPABILITIES
+from libcontainer_py.plan.ids import is_own
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
 
+    from libcontainer_py.plan.steps import HostFacts
     from libcontainer_py.spec import Spec
     from libcontainer_py.spec.config import Process
+    from libcontainer_py.spec.linux import Linux
 
 _TO_MOVE = ("CAP_NET_ADMIN", "CAP_SYS_ADMIN")
-
-
 _NO_SELINUX = "this kernel has no SELinux, or it is switched off"
 _WITHOUT_SELINUX = "leave it out, as engines do where /proc/filesystems has no selinuxfs"
 
 
-def check(spec: Spec, *, source: str = "") -> None:
+def check(spec: Spec, facts: HostFacts, *, source: str = "") -> None:
     """Raise ConfigError where this host lacks something that a valid Spec asks for. Changes nothing."""
     found: list[Problem] = []
     if spec.process is not None:
         found += _labels(spec.process)
+    if spec.linux is not None and facts.uid:
+        found += _ids(spec, spec.linux, facts)
     if spec.linux is not None and spec.linux.net_devices:
         found += _devices(spec.linux.net_devices)
     if spec.linux is not None and spec.linux.mount_label and not lsm.selinux_enabled():
@@ -42,6 +45,25 @@ def _labels(process: Process) -> Iterator[Problem]:
         yield Problem("process.apparmorProfile", reason, process.apparmor_profile, hint)
     if process.selinux_label and not lsm.selinux_enabled():
         yield Problem("process.selinuxLabel", _NO_SELINUX, process.selinux_label, _WITHOUT_SELINUX)
+
+
+def _ids(spec: Spec, linux: Linux, facts: HostFacts) -> Iterator[Problem]:
+    """What an ordinary user may map himself is his own id alone, and then he may set no groups."""
+    if not any(one.type == "user" and not one.path for one in linux.namespaces):
+        return
+    pairs = (
+        ("uid", linux.uid_mappings, facts.uid, facts.newuidmap),
+        ("gid", linux.gid_mappings, facts.gid, facts.newgidmap),
+    )
+    for kind, mappings, own, program in pairs:
+        if not is_own(mappings, own) and not program:
+            reason = f"an ordinary user maps more than his own {kind} {own} with new{kind}map, which is not here"
+            hint = f"apt-get install uidmap (elsewhere shadow-utils), or map the one {kind} {own}, with size 1"
+            yield Problem(f"linux.{kind}Mappings", reason, hint=hint)
+    groups = spec.process.user.additional_gids if spec.process is not None else ()
+    if groups and is_own(linux.gid_mappings, facts.gid):
+        reason = f"cannot be set where an ordinary user maps his own gid {facts.gid} alone: setgroups is denied then"
+        yield Problem("process.user.additionalGids", reason, list(groups), "map a range of groups, with newgidmap")
 
 
 def _devices(names: Iterable[str]) -> Iterator[Problem]:

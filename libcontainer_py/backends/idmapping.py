@@ -64,7 +64,7 @@ def _join(mount: MappedMount, path: str) -> int:
 
 def _make(mount: MappedMount, maps: tuple[str, str], python: str | None) -> int:
     """A new user namespace with these maps. The caller closes it."""
-    launch = Launch(python, c.CLONE_NEWUSER, (*maps, False), None, {})
+    launch = Launch(python, c.CLONE_NEWUSER, (*maps, False, ("", "")), None, {})
     child = None
     try:
         child = launch.born()

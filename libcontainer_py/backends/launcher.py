@@ -22,9 +22,15 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
     from typing import TypeAlias
 
+    from libcontainer_py.plan.steps import Maps
+
     Stage: TypeAlias = tuple[tuple[tuple[str, int], ...], str | None]
     Steps: TypeAlias = tuple[tuple[str, tuple[object, ...]], ...]
 
+_HINTS = {
+    f"new{kind}map": f"give the user these ids in /etc/sub{kind}, as usermod --add-sub{kind}s FIRST-LAST USER does"
+    for kind in ("uid", "gid")
+}
 _GONE = (32, 104, 9)  # EPIPE, ECONNRESET, EBADF: of a socket whose other side ended, or that another thread closed
 
 
@@ -35,7 +41,7 @@ class Launch:
         self,
         python: str | None,
         flags: int,
-        maps: tuple[str, str, bool] | None,
+        maps: Maps | None,
         stage: Stage | None,
         descriptors: Mapping[str, int],
     ) -> None:
@@ -193,11 +199,11 @@ def _made(answer: bytes, pidfd: int) -> children.Child:
     if pidfd >= 0:  # it was made, but its ids could not be mapped
         children.reap(pidfd)
     step, errno, text = messages.unpack_report(answer[1:]) or ("clone3", 0, "an answer that makes no sense")
-    hint = ""
+    hint = _HINTS.get(text.partition(":")[0], "") if step == "map_ids" else ""
     if errno == 38:
         raise UnsupportedPlatform(
             "clone3 is not available (ENOSYS)", hint="Linux before 5.3, or a seccomp profile (Docker's) that hides it"
         )
-    if errno in (1, 28):
+    if errno in (1, 28) and not hint:
         hint = "are more namespaces allowed here? See /proc/sys/user/max_*_namespaces and the caller's capabilities"
     raise CreateError(f"new namespaces: {text}", step=step, errno=errno, hint=hint)

@@ -109,7 +109,7 @@ class LinuxHost:
         from libcontainer_py.backends.preparation import LinuxPreparation  # noqa: PLC0415  (attrs, not for hot verbs)
 
         preparation = LinuxPreparation(request, directory)
-        demands.check(preparation.spec, source=preparation.source)
+        demands.check(preparation.spec, preparation.facts, source=preparation.source)
         for warning in preparation.plan.warnings:
             warnings.warn(warning, ConfigWarning, stacklevel=4)
         return preparation

@@ -201,7 +201,18 @@ def facts() -> HostFacts:
         machine=os.uname().machine,
         cgroups_v2=found.mode is hierarchies.Mode.V2,
         hierarchies=tuple((os.path.basename(point), tuple(names)) for point, names in sorted(by_point.items())),
+        newuidmap=_program("newuidmap") if os.geteuid() else "",
+        newgidmap=_program("newgidmap") if os.geteuid() else "",
     )
+
+
+def _program(name: str) -> str:
+    """Where a program of the system is, on PATH or where Debian and Fedora have it; "": nowhere."""
+    for directory in (*os.environ.get("PATH", "").split(":"), "/usr/bin"):
+        path = f"{directory}/{name}"
+        if directory.startswith("/") and os.access(path, os.X_OK):
+            return path
+    return ""
 
 
 def hooks_of(spec: Spec) -> Mapping[str, list[dict[str, Any]]]:

@@ -1,9 +1,9 @@
 """The fork server's loop: a request comes in, an init goes out.
 
 A request is one message: marshal of (flags, names of the descriptors that came along, maps, stage). `maps` is None or
-(uid_map, gid_map, whether setgroups is to be denied first); `stage` None or what `joining.enter` takes. The answer, the
-pid with a pidfd or a report, goes to the host over init's control socket, and over that init gets its plan: we know of
-nothing but namespaces. The init is made with CLONE_PARENT: it is the host's child, not ours.
+what `mapping.write` takes; `stage` None or what `joining.enter` takes. The answer, the pid with a pidfd or a report,
+goes to the host over init's control socket, and over that init gets its plan: we know of nothing but namespaces. The
+init is made with CLONE_PARENT: it is the host's child, not ours.
 """
 
 import _socket
@@ -12,7 +12,7 @@ import os
 import select
 import sys
 
-from libcontainer_py.init import executor, joining, messages
+from libcontainer_py.init import executor, joining, mapping, messages
 from libcontainer_py.kernel import libc, namespace
 from libcontainer_py.kernel.constants import CLONE_NEWUSER, CLONE_PARENT, PR_SET_DUMPABLE
 
@@ -48,16 +48,18 @@ def _answer(data: bytes, received: "list[int]") -> None:
         _close(received)
         return
     pidfd = mapped = -1
+    step = "clone3"
     try:
         if stage is not None:
             joining.enter(stage, descriptors)
         pid, pidfd, mapped = _make(flags, descriptors)
         if maps is not None:
-            _map_ids(pid, maps)
+            step = "map_ids"
+            mapping.write(pid, *maps)
         answer = messages.MADE + pid.to_bytes(4, "little")
     except OSError as error:
         subject = f"{error.filename}: " if error.filename else ""
-        answer = messages.REFUSED + messages.pack_report("clone3", error.errno or 0, subject + (error.strerror or ""))
+        answer = messages.REFUSED + messages.pack_report(step, error.errno or 0, subject + (error.strerror or ""))
     try:
         if mapped >= 0 and answer.startswith(messages.MADE):
             os.write(mapped, b"1")  # else the child reads the end of the pipe, and ends
@@ -132,22 +134,3 @@ def _make(flags: int, descriptors: "dict[str, int]") -> "tuple[int, int, int]":
             libc.prctl(PR_SET_DUMPABLE, 0)
         _close([ready])
     return pid, pidfd, go
-
-
-def _map_ids(pid: int, maps: "tuple[str, str, bool]") -> None:
-    uid_map, gid_map, deny_setgroups = maps
-    if deny_setgroups:
-        _write(f"/proc/{pid}/setgroups", "deny")
-    _write(f"/proc/{pid}/gid_map", gid_map)
-    _write(f"/proc/{pid}/uid_map", uid_map)
-
-
-def _write(path: str, text: str) -> None:
-    descriptor = os.open(path, os.O_WRONLY | os.O_CLOEXEC)
-    try:
-        os.write(descriptor, text.encode())
-    except OSError as error:
-        error.filename = path
-        raise
-    finally:
-        os.close(descriptor)

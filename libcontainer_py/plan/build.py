@@ -11,7 +11,7 @@ from __future__ import annotations
 import posixpath
 
 from libcontainer_py.kernel import constants as c
-from libcontainer_py.plan import labels, mounts, process, scheduling, sysctl
+from libcontainer_py.plan import ids, labels, mounts, process, scheduling, sysctl
 from libcontainer_py.plan.steps import Plan, Step
 from libcontainer_py.spec.mount_options import PROPAGATION
 
@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from libcontainer_py.plan.steps import HostFacts
     from libcontainer_py.spec import Spec
     from libcontainer_py.spec.config import Hook
-    from libcontainer_py.spec.linux import IDMapping, Linux, Seccomp
+    from libcontainer_py.spec.linux import Linux, Seccomp
 
 
 # What a new session keyring permits, and beyond that to search it: its owner is who creates the container, its program
@@ -57,18 +57,18 @@ def build(
     # who makes an ipc namespace owns its mqueue: in a user namespace, its root
     for kind in made - ({"cgroup", "time", "ipc"} if "user" in made else {"cgroup", "time"}):
         flags |= c.NAMESPACES[kind][1]
-    deny = "user" in made and facts.uid != 0
+    maps = ids.maps(spec.linux, facts) if "user" in made else None
+    groups = maps is None or not maps[2]
     profile = spec.linux.seccomp
     one = _filter(profile, facts.machine) if profile is not None else None
     steps = [
         *_begin(container_id, made, spec),
         *(process.seccomp_listener(spec, one) if one is not None else ()),
         *_filesystem(spec, bundle, rootfs, facts, cgroup_paths, list(_enter_cgroups(made, attach=attach))),
-        *_program(spec, facts, one, state, warnings, user_namespace=user_namespace, groups=not deny, reaper=reaper),
+        *_program(spec, facts, one, state, warnings, user_namespace=user_namespace, groups=groups, reaper=reaper),
     ]
-    maps = (*mounts.id_maps(spec.linux), deny) if "user" in made else None
     offsets = _offsets(spec.linux) if "time" in made else None
-    owner = _owner(spec.linux, user_namespace="user" in made)
+    owner = ids.owner(spec.linux, facts)
     mapped = tuple(mounts.mapped(spec, bundle))
     on_host = tuple(_of_host(spec.linux))
     return Plan(flags, maps, joins, offsets, owner, tuple(steps), tuple(warnings), mapped, on_host)
@@ -205,16 +205,3 @@ def _program(
 
 def _hooks(hooks: Sequence[Hook]) -> tuple[tuple[str, tuple[str, ...], tuple[str, ...], float | None], ...]:
     return tuple((hook.path, tuple(hook.args), tuple(hook.env), hook.timeout) for hook in hooks)
-
-
-def _owner(linux: Linux, *, user_namespace: bool) -> tuple[int, int]:
-    if not user_namespace:
-        return 0, 0
-    return _on_host(linux.uid_mappings), _on_host(linux.gid_mappings)
-
-
-def _on_host(mappings: Sequence[IDMapping]) -> int:
-    for one in mappings:
-        if one.container_id == 0:
-            return one.host_id
-    return 0

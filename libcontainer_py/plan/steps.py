@@ -6,6 +6,13 @@ from typing import Any, NamedTuple
 
 from libcontainer_py.kernel.constants import NAMESPACES
 
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import TypeAlias
+
+    Maps: TypeAlias = tuple[str, str, bool, tuple[str, str]]
+    """uid_map and gid_map, whether setgroups is denied before, and a program to write each of them, or ""."""
+
 
 class Step(NamedTuple):
     """One operation of init's executor: its name, plain arguments, and the field of the configuration behind it."""
@@ -56,6 +63,9 @@ class HostFacts(NamedTuple):
     """As uname(2) calls it: whose system calls a seccomp profile is compiled for."""
     hierarchies: tuple[tuple[str, tuple[str, ...]], ...] = ()
     """cgroup v1: the last name of each mount point, and the controllers mounted there."""
+    newuidmap: str = ""
+    """Where that program is, which maps ranges of ids for an ordinary user; "": nowhere, or not needed."""
+    newgidmap: str = ""
 
 
 class MappedMount(NamedTuple):
@@ -85,8 +95,8 @@ class Plan(NamedTuple):
 
     flags: int
     """CLONE_NEW* of the namespaces that init is born into."""
-    maps: tuple[str, str, bool] | None
-    """uid_map and gid_map of a new user namespace, and whether setgroups is denied in it."""
+    maps: Maps | None
+    """How the ids of a new user namespace are mapped."""
     joins: tuple[tuple[str, str, int], ...]
     """Namespaces to enter before that: the OCI word, the path, CLONE_NEW*."""
     offsets: str | None
@@ -115,7 +125,9 @@ class Plan(NamedTuple):
         lines += [f"clone into new namespaces: {', '.join(born) or 'none'}    <- linux.namespaces"]
         if self.maps is not None:
             uids, gids = (" ".join(text.split()) for text in self.maps[:2])
-            lines.append(f"map uids ({uids}) and gids ({gids})    <- linux.uidMappings, linux.gidMappings")
+            by = ", ".join(filter(None, self.maps[3]))
+            by = f" by {by}" if by else ""
+            lines.append(f"map uids ({uids}) and gids ({gids}){by}    <- linux.uidMappings, linux.gidMappings")
         lines += [f"{mount}    <- {mount.name}" for mount in self.mapped]
         lines += [f"on the host: {step}    <- {step.why}" for step in self.on_host]
         lines += [f"{step}    <- {step.why}" for step in self.steps]

@@ -23,7 +23,8 @@ MODULES = sorted(
 )
 LIGHT = {"kernel", "init"}  # what becomes a container's init
 UNDER_THE_VERBS = {"backends", "state", "container", "factory", "lifecycle"}
-OF_CREATE = {"libcontainer_py.backends.preparation"}  # loaded by create alone, which needs the Spec's classes anyway
+# loaded by create alone, which needs the Spec's classes anyway
+OF_CREATE = {f"libcontainer_py.backends.{name}" for name in ("preparation", "demands")}
 
 
 def within(rooms: set[str]) -> list[str]:
