@@ -190,8 +190,8 @@ def between(spec: Spec) -> Iterator[Problem]:
         return
     for index, mount in enumerate(spec.mounts):
         if parse(mount.options).is_mapped and not (mount.uid_mappings or mount.gid_mappings):
-            hint = "give the mount uidMappings and gidMappings"
-            reason = "there is no user namespace whose mappings the mount could have"
+            hint = "give it uidMappings and gidMappings"
+            reason = "there is no user namespace whose mappings it could have"
             yield Problem(f"mounts[{index}].options", reason, list(mount.options), hint)
 
 
@@ -204,8 +204,8 @@ def _of_kind(path: str, mount: Mount, options: Options) -> Iterator[Problem]:
             yield Problem(where, f"a bind mount takes no {options.data!r}", shown)
         for word, flag in _OF_FILE_SYSTEMS.items():
             if options.flags & flag:
-                hint = "set it where the file system is mounted"
-                yield Problem(where, f"a bind mount cannot change {word}, which is the file system's", shown, hint)
+                hint = "set it where that is mounted"
+                yield Problem(where, f"a bind mount cannot set {word}, which is the file system's", shown, hint)
     if options.is_bind and not mount.source:
         yield Problem(f"{path}.source", "a bind mount needs a source", mount.source)
     if not options.flags & (c.MS_BIND | c.MS_REMOUNT) and not mount.type:

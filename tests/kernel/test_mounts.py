@@ -362,15 +362,13 @@ def test_a_tmpfs_has_the_mode_of_what_it_hides(workshop: Workshop, config: Confi
     assert workshop.output(bundle) == "3750\n711\n1777\n"
 
 
-def filled(folder: Path) -> None:
+def filled(folder: Path, content: bytes) -> None:
     """Everything that may lie in a directory."""
     folder.mkdir()
-    (folder / "file").write_bytes(os.urandom(3_000_000))
-    (folder / "file").chmod(0o4751)
+    (folder / "file").write_bytes(content)
     os.chown(folder / "file", 7, 8)
     os.chmod(folder / "file", 0o4751)
     os.setxattr(folder / "file", "trusted.some", b"value")
-    os.utime(folder / "file", ns=(1_000_000_001, 2_000_000_002))
     (folder / "empty").touch()
     (folder / "a/b/c").mkdir(parents=True)
     (folder / "a/b").chmod(0o2700)
@@ -380,7 +378,9 @@ def filled(folder: Path) -> None:
     (folder / "dangling").symlink_to("../../nowhere")
     os.mkfifo(folder / "fifo", 0o620)
     os.mknod(folder / "device", 0o020600, os.makedev(1, 3))
-    os.utime(folder / "a", ns=(3_000_000_003, 4_000_000_004))
+    for number, path in enumerate(sorted(folder.rglob("*"))):
+        moment = (1 + number) * 1_000_000_001
+        os.utime(path, ns=(moment, 2 * moment), follow_symlinks=False)
 
 
 LIST = (
@@ -397,11 +397,9 @@ def test_tmpcopyup(workshop: Workshop, config: Config, options: list[str]) -> No
     script = f"{LIST % 'some'}; {LIST % 'same'}; touch /some/new; cat /proc/self/mountinfo"
     config["process"]["args"] = ["/bin/sh", "-c", script]
     bundle = workshop.bundle(config)
-    filled(bundle / "rootfs/some")
-    filled(bundle / "rootfs/same")
-    (bundle / "rootfs/same/file").write_bytes((bundle / "rootfs/some/file").read_bytes())
-    os.chmod(bundle / "rootfs/same/file", 0o4751)
-    os.utime(bundle / "rootfs/same/file", ns=(1_000_000_001, 2_000_000_002))
+    content = os.urandom(3_000_000)
+    filled(bundle / "rootfs/some", content)
+    filled(bundle / "rootfs/same", content)
     text = workshop.output(bundle, returncode=None)
     lines = [line for line in text.splitlines() if " - " not in line]
     half = len(lines) // 2
@@ -500,7 +498,7 @@ def test_a_dangling_symlink_is_no_place_for_a_mount(workshop: Workshop, config: 
 @pytest.mark.parametrize(
     ("mount", "path", "reason"),
     [
-        ({"type": "none", "source": "/x", "options": ["bind", "sync"]}, ".options", "cannot change sync"),
+        ({"type": "none", "source": "/x", "options": ["bind", "sync"]}, ".options", "cannot set sync"),
         ({"type": "none", "source": "/x", "options": ["rbind", "size=1m"]}, ".options", "takes no 'size=1m'"),
         ({"type": "proc", "options": ["tmpcopyup"]}, ".options", "tmpcopyup is for a new tmpfs"),
         ({"type": "proc", "options": ["copy-symlink"]}, ".options", "copy-symlink is for bind mounts"),
