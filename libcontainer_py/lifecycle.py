@@ -11,12 +11,12 @@ A container's status is *observed*, never stored::
 
 and what may be done in a status is one table, `LEGAL`:
 
-    status     start  pause  resume  signal  kill  delete
-    creating     .      .      .       .      .      .      only hooks see it
-    created      x      x      .       x      x      x
-    running      .      x      .       x      x      .
-    paused       .      .      x       x      x      .
-    stopped      .      .      .       .      .      x
+    status     start  spawn  pause  resume  signal  kill  delete
+    creating     .      .      .      .       .      .      .      only hooks see it
+    created      x      x      x      .       x      x      x
+    running      .      x      x      .       x      x      .
+    paused       .      .      .      x       x      x      .
+    stopped      .      .      .      .       .      .      x
 
 `FORCED` says where `force=True` goes past the table. An illegal operation is one lookup that becomes one
 `IllegalOperation`, raised before anything was changed. The words are those of the OCI runtime specification
@@ -54,6 +54,7 @@ class Operation(str, enum.Enum):
     """What can be asked of a container."""
 
     START = "start"
+    SPAWN = "spawn"
     PAUSE = "pause"
     RESUME = "resume"
     SIGNAL = "signal"
@@ -90,9 +91,16 @@ LEGAL: Mapping[Status, frozenset[Operation]] = MappingProxyType(
     {
         Status.CREATING: frozenset[Operation](),
         Status.CREATED: frozenset(
-            {Operation.START, Operation.PAUSE, Operation.SIGNAL, Operation.KILL, Operation.DELETE}
+            {
+                Operation.START,
+                Operation.SPAWN,
+                Operation.PAUSE,
+                Operation.SIGNAL,
+                Operation.KILL,
+                Operation.DELETE,
+            }
         ),
-        Status.RUNNING: frozenset({Operation.PAUSE, Operation.SIGNAL, Operation.KILL}),
+        Status.RUNNING: frozenset({Operation.SPAWN, Operation.PAUSE, Operation.SIGNAL, Operation.KILL}),
         Status.PAUSED: frozenset({Operation.RESUME, Operation.SIGNAL, Operation.KILL}),
         Status.STOPPED: frozenset({Operation.DELETE}),
     }
@@ -112,6 +120,8 @@ _REASONS: Mapping[tuple[Operation, Status], str] = {
     (Operation.START, Status.RUNNING): "cannot start an already running container",
     (Operation.START, Status.STOPPED): "cannot start a container that has stopped",
     (Operation.START, Status.PAUSED): "cannot start a container in the paused state",
+    (Operation.SPAWN, Status.PAUSED): "cannot exec in a paused container",
+    (Operation.SPAWN, Status.STOPPED): "cannot exec in a stopped container",
     (Operation.PAUSE, Status.PAUSED): _NOT_RUNNING,
     (Operation.PAUSE, Status.STOPPED): _NOT_RUNNING,
     (Operation.RESUME, Status.CREATED): "container not paused",

@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from libcontainer_py.lifecycle import Facts
     from libcontainer_py.record import Init, Intent, Record, Swept
     from libcontainer_py.spec import Spec
+    from libcontainer_py.spec.config import Capabilities, Process, Rlimit, User
 
 
 class CreateRequest(NamedTuple):
@@ -37,6 +38,46 @@ class CreateRequest(NamedTuple):
     stderr: int | None = None
     reaper: bool = False
     """Run the program as the child of a small init that reaps orphans (for run() and the sandbox)."""
+
+
+class SpawnRequest(NamedTuple):
+    """A further process of a container: the process of its configuration, but for what is given here."""
+
+    args: tuple[str, ...]
+    process: Process | None = None
+    """Take all from this instead of the configuration."""
+    env: Mapping[str, str] | None = None
+    """Added to the environment."""
+    cwd: str | None = None
+    user: User | None = None
+    capabilities: Capabilities | None = None
+    rlimits: tuple[Rlimit, ...] | None = None
+    no_new_privileges: bool | None = None
+    stdin: int | None = None
+    """A descriptor, as in CreateRequest."""
+    stdout: int | None = None
+    stderr: int | None = None
+
+
+class Spawned(Protocol):
+    """A further process of a container. It runs its program already; nobody else knows of it."""
+
+    @property
+    def pid(self) -> int:
+        """Its process id, in our pid namespace."""
+        ...
+
+    def fileno(self) -> int:
+        """A descriptor that is readable when it has ended; -1 once it was waited for."""
+        ...
+
+    def wait(self, *, timeout: float | None) -> Exit | None:
+        """Wait for its end; None: not within `timeout` seconds. The first answer is kept."""
+        ...
+
+    def signal(self, signal: int) -> None:
+        """Send it a signal; silent where it has ended."""
+        ...
 
 
 class Exit(NamedTuple):
@@ -269,6 +310,10 @@ class Host(Protocol):
 
     def thaw(self, record: Record) -> None: ...
 
+    def join(self, record: Record, request: SpawnRequest) -> Spawned:
+        """Run a further program in a container (see `Backend.spawn`)."""
+        ...
+
     def signal(self, init: Init, signal: int) -> None:
         """Send a signal to that process and no other; silent where it is gone."""
         ...
@@ -326,6 +371,13 @@ class Backend(Protocol):
     def signal(self, record: Record, signal: int) -> None: ...
 
     def kill(self, record: Record) -> None: ...
+
+    def spawn(self, record: Record, request: SpawnRequest) -> Spawned:
+        """Run a further program in a container; returns when it runs. The caller asked for the status.
+
+        Raises StartError, ProgramNotFound, ConfigError, IllegalOperation where the container ended meanwhile.
+        """
+        ...
 
     def freeze(self, record: Record) -> None: ...
 

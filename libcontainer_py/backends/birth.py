@@ -9,6 +9,7 @@ import re
 import time
 
 from libcontainer_py.backends import launcher
+from libcontainer_py.backends.streams import streams_of
 from libcontainer_py.errors import ConfigError, CreateError, HookError, Problem, ProgramNotFound
 from libcontainer_py.init import messages
 from libcontainer_py.record import Init, Record
@@ -25,9 +26,7 @@ if TYPE_CHECKING:
     from libcontainer_py.plan import Step
     from libcontainer_py.record import Intent
 
-_DEVNULL = -3
 _ENOMEM = 12
-_STREAMS = (("stdin", 0), ("stdout", 1), ("stderr", 2))
 _BEGIN = 0xFFFF
 _HOOK_FAILURE = re.compile(
     r"hooks\.createContainer\[(\d+)\] \((.*?)\): (exit code (\d+)|signal (\d+)|.*?)(: .*)?", re.DOTALL
@@ -133,13 +132,7 @@ class LinuxBirth:
             descriptors[name] = descriptor
 
         add("fifo", os.open(os.path.join(preparation.directory, "exec.fifo"), os.O_PATH | os.O_NOFOLLOW | os.O_CLOEXEC))
-        for (name, number), given in zip(_STREAMS, (request.stdin, request.stdout, request.stderr), strict=True):
-            wanted = number if given is None else given
-            if wanted == _DEVNULL or (given is None and not _is_inherited(wanted)):
-                add(name, os.open("/dev/null", (os.O_RDONLY if number == 0 else os.O_WRONLY) | os.O_CLOEXEC))
-            else:
-                os.fstat(wanted)  # EBADF is the caller's mistake, and not to be taken for the fork server's death
-                descriptors[name] = wanted
+        descriptors |= streams_of(request, opened)
         if preparation.plan.mapped:
             self._add_mapped(descriptors, opened)
         if preparation.cgroup is not None and any(step.name == "join_cgroups" for step in self._steps):
@@ -315,18 +308,6 @@ def _config_path(preparation: LinuxPreparation) -> str:
 def _close(descriptors: list[int]) -> None:
     for descriptor in descriptors:
         os.close(descriptor)
-
-
-def _is_inherited(descriptor: int) -> bool:
-    """Whether it is a standard stream that a program which we execute would inherit.
-
-    Where ours are closed, their numbers go to what is opened next: a lock, a control socket, the fork server's.
-    Those are all close-on-exec, and none may reach a container.
-    """
-    try:
-        return os.get_inheritable(descriptor)
-    except OSError:
-        return False
 
 
 def _now() -> str:

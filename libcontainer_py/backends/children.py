@@ -43,6 +43,15 @@ class Child:
                 self._ask()
             return self.returncode
 
+    def signal(self, signal: int) -> None:
+        """Send it a signal; silent where it has ended."""
+        with self._guard:
+            if self.pidfd >= 0:
+                try:
+                    process.pidfd_send_signal(self.pidfd, signal)
+                except ProcessLookupError:
+                    pass  # it ended, and is not reaped yet
+
     def _ask(self) -> None:
         if self.control is None:
             return

@@ -33,8 +33,8 @@ class Server:
     """One fork server: its process, our end of the socket, what it sees of the world."""
 
     def __init__(self, python: str, view: View) -> None:
-        self.view = view
-        self.limits = limits_of_host()
+        self.view: View = view
+        self.limits: tuple[tuple[int, int, int], ...] = limits_of_host()
         self._guard = threading.Lock()
         ours, theirs = socketpair()
         try:

@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
     from typing import Any
 
-    from libcontainer_py.backends.base import Birth, CreateRequest, Preparation
+    from libcontainer_py.backends.base import Birth, CreateRequest, Preparation, Spawned, SpawnRequest
     from libcontainer_py.backends.preparation import LinuxPreparation
     from libcontainer_py.record import Record
 
@@ -142,6 +142,12 @@ class LinuxHost:
     def signal(self, init: Init, signal: int) -> None:
         """Send a signal."""
         process.send_signal(init.pid, init.start, signal)
+
+    def join(self, record: Record, request: SpawnRequest) -> Spawned:
+        """Let the fork server make a process that joins."""
+        from libcontainer_py.backends.spawning import spawn  # noqa: PLC0415  (attrs, not for hot verbs)
+
+        return spawn(record, request, self._python)
 
     def wait(self, init: Init, *, timeout: float | None) -> Exit | None:
         """Wait for its end, and learn its exit status where it is our child."""

@@ -35,7 +35,7 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
     from typing import Any
 
-    from libcontainer_py.backends.base import CreateRequest, Exit, Failure, Gate, Host, Store
+    from libcontainer_py.backends.base import CreateRequest, Exit, Failure, Gate, Host, Spawned, SpawnRequest, Store
     from libcontainer_py.record import Init, Record
 
 START_TIMEOUT = 10.0
@@ -243,6 +243,10 @@ class Procedures:
     def kill(self, record: Record) -> None:
         """SIGKILL to all of the container."""
         self.host.kill(record)
+
+    def spawn(self, record: Record, request: SpawnRequest) -> Spawned:
+        """Run a further program in it. Nothing is written down: it ends with the container."""
+        return self.host.join(record, request)
 
     def freeze(self, record: Record) -> None:
         """Stop all of its processes by its cgroup."""

@@ -29,7 +29,18 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-__all__ = ["ANY", "UNKNOWN", "Cgroup", "Mode", "detect", "for_container", "from_inodes", "from_paths", "remove_empty"]
+__all__ = [
+    "ANY",
+    "UNKNOWN",
+    "Cgroup",
+    "Mode",
+    "detect",
+    "for_container",
+    "from_inodes",
+    "from_paths",
+    "of_process",
+    "remove_empty",
+]
 
 
 def detect() -> Mode:
@@ -77,6 +88,15 @@ def from_inodes(inodes: Mapping[str, int]) -> Cgroup:
             if path.startswith(place):
                 paths.setdefault(controller, path)
     return from_paths(paths)
+
+
+def of_process(pid: int) -> str:
+    """The v2 directory that a process is in; "" where there is none, or it is gone."""
+    try:
+        path = own_cgroups(pid).get("")
+    except OSError:
+        return ""
+    return "" if path is None else _hierarchies().directory_of("", path)
 
 
 def remove_empty(inodes: Mapping[str, int]) -> bool:

@@ -82,6 +82,11 @@ class Hierarchies(NamedTuple):
             paths[controller] = _join(_join(mount.point, start), inner)
         return paths
 
+    def directory_of(self, controller: str, cgroup: str) -> str:
+        """Where a cgroup is, as /proc/PID/cgroup names it; "" where its hierarchy is not mounted."""
+        mount = self.mounts.get(controller)
+        return "" if mount is None else _join(mount.point, _below(mount.root, cgroup))
+
     def owned(self, inodes: Mapping[str, int]) -> list[str]:
         """Those of `inodes` that are still the recorded directory, without those that have others of it below them."""
         parents = _with_others_below(inodes)
@@ -186,10 +191,10 @@ def arrange(mounted: Iterable[_Mounted]) -> Hierarchies:
     )
 
 
-def own_cgroups() -> dict[str, str]:
-    """The cgroups of this process: controller to path, "" for v2. Source: cgroups(7), /proc/PID/cgroup."""
+def own_cgroups(pid: int | str = "self") -> dict[str, str]:
+    """The cgroups of a process, by default ours: controller to path, "" for v2. Source: cgroups(7)."""
     own: dict[str, str] = {}
-    for line in read("/proc/self/cgroup").splitlines():
+    for line in read(f"/proc/{pid}/cgroup").splitlines():
         _, controllers, path = line.split(":", 2)
         own.update(dict.fromkeys(controllers.split(","), path))
     return own

@@ -32,10 +32,10 @@ _STDIO = (("stdin", 0), ("stdout", 1), ("stderr", 2))
 class Executor:
     """One init, from clone3 to execve. `descriptors` are those that the host gave with the plan, by name."""
 
-    def __init__(self, control: int) -> None:
+    def __init__(self, control: int, joined: bool) -> None:
         self.descriptors: dict[str, int] = {}
         self.control: _socket.socket = _socket.socket(_socket.AF_UNIX, _socket.SOCK_SEQPACKET, 0, control)
-        self.filesystem: Filesystem = Filesystem()
+        self.filesystem: Filesystem = Filesystem(joined)
         self.mounts: Mounts = Mounts(self.filesystem)
         self.program: str = ""
         self.home: str = ""
@@ -168,6 +168,13 @@ class Executor:
         """Of our namespaces, through the host's procfs: /proc/sys shows each process its own."""
         for path, value in pairs:
             self._write(f"sys/{path}", value)
+
+    def do_procfs(self) -> None:
+        """Of a container that was joined: its own /proc may be anything."""
+        self.filesystem.procfs = libc.new_procfs()
+
+    def do_affinity(self, processors: "tuple[int, ...]") -> None:
+        os.sched_setaffinity(0, processors)
 
     def do_apparmor(self, profile: str) -> None:
         """The AppArmor profile of what we execute next. Source: aa_change_onexec(2)."""
@@ -381,8 +388,11 @@ def _text(error: BaseException) -> str:
     return f"{type(error).__name__}: {error}"
 
 
-def start(control: int, mapped: int) -> None:
-    """Begin as a fresh child of the fork server: wait until the ids are mapped, then for the plan. Never returns."""
+def start(control: int, mapped: int, joined: bool) -> None:
+    """Begin as a fresh child of the fork server: wait until the ids are mapped, then for the plan. Never returns.
+
+    `joined`: in the mount namespace of a container that is there already, whose files nobody vouches for.
+    """
     try:
         signals.while_waiting()
         libc.set_name(messages.WAITING_NAME.encode())
@@ -392,7 +402,7 @@ def start(control: int, mapped: int) -> None:
                 os._exit(1)
             os.close(mapped)
         os.umask(0)
-        executor = Executor(control)
+        executor = Executor(control, joined)
         steps = executor.receive_plan()
     except BaseException as error:
         report = messages.pack_report("begin", (getattr(error, "errno", 0) or 0), _text(error))

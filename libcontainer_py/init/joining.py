@@ -7,7 +7,7 @@ fork server and init. Source: setns(2), time_namespaces(7).
 import os
 
 from libcontainer_py.kernel import libc
-from libcontainer_py.kernel.constants import CLONE_NEWTIME, CLONE_NEWUSER, PR_SET_DUMPABLE
+from libcontainer_py.kernel.constants import CLONE_NEWNS, CLONE_NEWTIME, CLONE_NEWUSER, PR_SET_DUMPABLE
 
 _EPERM = 1
 
@@ -22,6 +22,11 @@ def enter(stage: "tuple[tuple[tuple[str, int], ...], str | None]", descriptors: 
     later: list[tuple[bool, str, int, int]] = []
     for name, flag in joins:
         descriptor = descriptors.pop(name)
+        if flag & CLONE_NEWNS:  # a mount namespace is joined with all others of a process, by its pidfd
+            _join(name, descriptor, flag)
+            if flag & CLONE_NEWUSER:
+                _become_root()
+            continue
         try:
             if flag != CLONE_NEWUSER:
                 _join(name, descriptor, flag)
@@ -33,12 +38,16 @@ def enter(stage: "tuple[tuple[tuple[str, int], ...], str | None]", descriptors: 
     for _, name, descriptor, flag in sorted(later, reverse=True):  # the user namespace first
         _join(name, descriptor, flag)
         if flag == CLONE_NEWUSER:
-            os.setresgid(0, 0, 0)
-            os.setresuid(0, 0, 0)
+            _become_root()
     if offsets is not None:
         libc.unshare(CLONE_NEWTIME)
         if offsets:
             _write_offsets(offsets)
+
+
+def _become_root() -> None:
+    os.setresgid(0, 0, 0)
+    os.setresuid(0, 0, 0)
 
 
 def _join(name: str, descriptor: int, flag: int) -> None:

@@ -14,7 +14,7 @@ import sys
 
 from libcontainer_py.init import executor, joining, mapping, messages
 from libcontainer_py.kernel import libc, namespace
-from libcontainer_py.kernel.constants import CLONE_NEWUSER, CLONE_PARENT, PR_SET_DUMPABLE
+from libcontainer_py.kernel.constants import CLONE_NEWNS, CLONE_NEWUSER, CLONE_PARENT, PR_SET_DUMPABLE
 
 
 def loop(channel_number: int, host: int, poll: "select.poll") -> None:
@@ -52,7 +52,8 @@ def _answer(data: bytes, received: "list[int]") -> None:
     try:
         if stage is not None:
             joining.enter(stage, descriptors)
-        pid, pidfd, mapped = _make(flags, descriptors)
+        joined = stage is not None and any(flag & CLONE_NEWNS for _, flag in stage[0])
+        pid, pidfd, mapped = _make(flags, descriptors, joined)
         if maps is not None:
             step = "map_ids"
             mapping.write(pid, *maps)
@@ -112,7 +113,7 @@ def _close(descriptors: "list[int]") -> None:
             os.close(descriptor)
 
 
-def _make(flags: int, descriptors: "dict[str, int]") -> "tuple[int, int, int]":
+def _make(flags: int, descriptors: "dict[str, int]", joined: bool) -> "tuple[int, int, int]":
     """Make an init: its pid, its pidfd, and the end of a pipe into which a byte lets it begin.
 
     Only one that waits for its ids has a pipe; others begin at once (-1).
@@ -125,7 +126,7 @@ def _make(flags: int, descriptors: "dict[str, int]") -> "tuple[int, int, int]":
     try:
         pid, pidfd = namespace.clone3(flags | CLONE_PARENT, cgroup)
         if pid == 0:
-            executor.start(descriptors["control"], ready)
+            executor.start(descriptors["control"], ready, joined)
     except BaseException:
         _close([go])
         raise

@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from libcontainer_py.plan.seccomp import Filter
     from libcontainer_py.plan.steps import HostFacts
     from libcontainer_py.spec import Spec
-    from libcontainer_py.spec.config import Hook
+    from libcontainer_py.spec.config import Hook, Process
     from libcontainer_py.spec.linux import Linux, Seccomp
 
 
@@ -60,7 +60,7 @@ def build(
     maps = ids.maps(spec.linux, facts) if "user" in made else None
     groups = maps is None or not maps[2]
     profile = spec.linux.seccomp
-    one = _filter(profile, facts.machine) if profile is not None else None
+    one = filter_of(profile, facts.machine) if profile is not None else None
     steps = [
         *_begin(container_id, made, spec),
         *(process.seccomp_listener(spec, one) if one is not None else ()),
@@ -79,7 +79,8 @@ def _of_host(linux: Linux) -> Iterator[Step]:
         yield Step("net_device", (name, device.name or name), f'linux.netDevices["{name}"]')
 
 
-def _filter(profile: Seccomp, machine: str) -> Filter:
+def filter_of(profile: Seccomp, machine: str) -> Filter:
+    """The compiled profile."""
     from libcontainer_py.plan.seccomp import compile_filter  # noqa: PLC0415  (tables of system calls, for who has one)
 
     return compile_filter(profile, machine)
@@ -96,10 +97,7 @@ def _begin(container_id: str, kinds: set[str], spec: Spec) -> Iterator[Step]:
         if "ipc" in kinds:
             yield Step("unshare", (c.CLONE_NEWIPC,), "linux.namespaces")
     yield Step("session", (), "a session of its own")
-    foreign = spec.linux is not None and any(one.type == "user" for one in spec.linux.namespaces)
-    permissions = _KEYRING | (_SEARCH_BY_OTHERS if foreign else _SEARCH_BY_USER)
-    keyring = Step("keyring", (f"_ses.{container_id}", permissions), "a session keyring of its own")
-    yield from labels.keyring(spec.process, keyring)
+    yield from keyring(container_id, spec)
     yield Step("stdio", (spec.process.user.uid if spec.process is not None else 0,), "the caller's streams")
     if "network" in kinds:
         yield Step("loopback", (), "linux.namespaces")
@@ -109,6 +107,14 @@ def _begin(container_id: str, kinds: set[str], spec: Spec) -> Iterator[Step]:
         yield Step("domainname", (spec.domainname,), "domainname")
     if spec.process is not None and spec.process.oom_score_adj is not None:
         yield Step("oom_score_adj", (spec.process.oom_score_adj,), "process.oomScoreAdj")
+
+
+def keyring(container_id: str, spec: Spec) -> Iterator[Step]:
+    """The session keyring of a container: who comes later joins the one that is there."""
+    foreign = spec.linux is not None and any(one.type == "user" for one in spec.linux.namespaces)
+    permissions = _KEYRING | (_SEARCH_BY_OTHERS if foreign else _SEARCH_BY_USER)
+    step = Step("keyring", (f"_ses.{container_id}", permissions), "a session keyring of its own")
+    yield from labels.keyring(spec.process, step)
 
 
 def _enter_cgroups(kinds: set[str], *, attach: bool) -> Iterator[Step]:
@@ -182,6 +188,19 @@ def _program(
     program = spec.process
     if program is None:
         raise AssertionError("validation lets no such Spec through")
+    yield from becoming(spec, program, facts, warnings, user_namespace=user_namespace, groups=groups)
+    yield Step("await_start", (state,), "start, through exec.fifo")
+    if spec.hooks is not None and spec.hooks.start_container:
+        yield Step("start_hooks", (_hooks(spec.hooks.start_container),), "hooks.startContainer")
+    if one is not None:
+        yield process.seccomp(spec, one)
+    yield Step("reap" if reaper else "execute", (tuple(program.args), tuple(program.env)), "process.args, process.env")
+
+
+def becoming(
+    spec: Spec, program: Process, facts: HostFacts, warnings: list[str], *, user_namespace: bool, groups: bool
+) -> Iterator[Step]:
+    """From the container's root to the user who runs the program, and to the program's path."""
     yield from process.limits(program)
     yield from scheduling.steps(spec)
     umask = process.DEFAULT_UMASK if program.user.umask is None else program.user.umask
@@ -195,12 +214,6 @@ def _program(
     if not homes or homes[-1] == "HOME=":  # the last one counts, and an empty one is none
         yield Step("home", (program.user.uid,), "process.env")
     yield Step("program", (program.args[0], process.search_path(program)), "process.args")
-    yield Step("await_start", (state,), "start, through exec.fifo")
-    if spec.hooks is not None and spec.hooks.start_container:
-        yield Step("start_hooks", (_hooks(spec.hooks.start_container),), "hooks.startContainer")
-    if one is not None:
-        yield process.seccomp(spec, one)
-    yield Step("reap" if reaper else "execute", (tuple(program.args), tuple(program.env)), "process.args, process.env")
 
 
 def _hooks(hooks: Sequence[Hook]) -> tuple[tuple[str, tuple[str, ...], tuple[str, ...], float | None], ...]:

@@ -64,7 +64,7 @@ def of_scheduling(spec: Spec) -> Iterator[Problem]:
     if process is not None and process.exec_cpu_affinity is not None:
         for name in ("initial", "final"):
             text: str = getattr(process.exec_cpu_affinity, name) or ""
-            if _numbers(text, _MOST_PROCESSORS) is None:
+            if processors_of(text) is None:
                 yield Problem(f"process.execCPUAffinity.{name}", "is no list of processors, such as 0-3,7", text)
     if linux is not None and linux.memory_policy is not None:
         yield from _word("linux.memoryPolicy.mode", linux.memory_policy.mode, c.MEMORY_POLICIES)
@@ -131,6 +131,11 @@ def _namespace_of(path: str) -> str | None:
 def nodes_of(text: str) -> tuple[int, ...] | None:
     """The numbers of a list of memory nodes such as `0-3,7`; None where it is none."""
     return _numbers(text, _MOST_NODES)
+
+
+def processors_of(text: str) -> tuple[int, ...] | None:
+    """The numbers of a list of processors such as `0-3,7`; None where it is none."""
+    return _numbers(text, _MOST_PROCESSORS)
 
 
 def _numbers(text: str, most: int) -> tuple[int, ...] | None:

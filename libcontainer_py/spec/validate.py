@@ -62,6 +62,12 @@ def problems(spec: Spec) -> list[Problem]:
     return found
 
 
+def problems_of_process(process: Process) -> list[Problem]:
+    """Everything that is wrong with a process by itself."""
+    found = codec.inspect(process)
+    return found or [*_process(process)]
+
+
 def beside(known: Sequence[Problem], spec: Spec) -> list[Problem]:
     """Problems of a `spec` that has `known` problems of decoding: without those that may follow from them."""
     doubtful = [problem.path for problem in known]

@@ -23,8 +23,8 @@ MODULES = sorted(
 )
 LIGHT = {"kernel", "init"}  # what becomes a container's init
 UNDER_THE_VERBS = {"backends", "state", "container", "factory", "lifecycle"}
-# loaded by create alone, which needs the Spec's classes anyway
-OF_CREATE = {f"libcontainer_py.backends.{name}" for name in ("preparation", "demands")}
+# loaded by create and by spawn alone, which need the Spec's classes anyway
+OF_CREATE = {f"libcontainer_py.backends.{name}" for name in ("preparation", "demands", "spawning")}
 
 
 def within(rooms: set[str]) -> list[str]:

@@ -42,19 +42,23 @@ MAY_IMPORT = {
     "backends.children": "init.messages kernel",
     "backends.forkservers": "backends.children init.messages kernel errors",
     "backends.launcher": "backends.children backends.forkservers init.messages kernel errors",
-    # what backends.linux is made of: a configuration made ready, what it needs of the host, and an init being born
+    # what backends.linux is made of: a configuration made ready, what it needs of the host, an init being born, and a
+    # further process
     "backends.demands": "plan spec kernel kernel.constants errors",
     "backends.netdevices": "kernel kernel.constants errors",
     "backends.preparation": f"backends.base plan cgroups {BELOW}",
     "backends.idmapping": "backends.children backends.launcher kernel kernel.constants errors",
+    "backends.streams": "backends.base kernel kernel.constants",
     "backends.birth": (
         "backends.base backends.children backends.launcher backends.idmapping backends.netdevices backends.preparation "
-        "state cgroups "
-        f"{BELOW}"
+        f"backends.streams state cgroups {BELOW}"
+    ),
+    "backends.spawning": (
+        f"backends.base backends.children backends.launcher backends.preparation backends.streams plan cgroups {BELOW}"
     ),
     "backends.linux": (
-        "backends.base backends.procedures backends.children backends.demands backends.preparation backends.birth plan "
-        f"hooks state cgroups {BELOW}"
+        "backends.base backends.procedures backends.children backends.demands backends.preparation backends.birth "
+        f"backends.spawning plan hooks state cgroups {BELOW}"
     ),
     "process": VERBS,
     "container": f"process {VERBS}",

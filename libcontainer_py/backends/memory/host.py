@@ -17,14 +17,16 @@ from libcontainer_py.backends.memory.processes import (
     MemoryProcess,
     MemoryProgram,
 )
-from libcontainer_py.errors import CgroupError, HookError
+from libcontainer_py.backends.memory.spawned import MemorySpawned
+from libcontainer_py.errors import CgroupError, HookError, ProgramNotFound
+from libcontainer_py.lifecycle import Operation, Status, refusal
 from libcontainer_py.record import Init, Intent
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
-    from libcontainer_py.backends.base import CreateRequest, Preparation
+    from libcontainer_py.backends.base import CreateRequest, Preparation, SpawnRequest
     from libcontainer_py.record import Record
 
 EPOCH = 1_700_000_000
@@ -78,6 +80,9 @@ class MemoryHost:
             process = self.processes[init]
             if process.alive:
                 process.returncode = returncode
+                for other in self.processes.values():
+                    if other.alive and other.leader == init:
+                        self.end(other.init, -SIGKILL)
                 self.clock.changed.notify_all()
 
     def reuse_pid(self, init: Init) -> MemoryProcess:
@@ -190,6 +195,21 @@ class MemoryHost:
         with self.clock.changed:
             if self.alive(init):
                 self._deliver(self.processes[init], signal)
+
+    def join(self, record: Record, request: SpawnRequest) -> MemorySpawned:
+        """A further process in the cgroup of init, which becomes what `program` says."""
+        with self.clock.changed:
+            if not self.alive(record.init):
+                raise refusal(record.id, Operation.SPAWN, Status.STOPPED)
+            if not self.program.found or not request.args:
+                raise ProgramNotFound(
+                    "executable file not found in $PATH", container_id=record.id, step="program", errno=errno.ENOENT
+                )
+            process = self.spawn(self._creator)
+            process.program = self.program
+            process.cgroups = self.processes[record.init].cgroups
+            process.leader = record.init if record.private_pid_namespace else None
+            return MemorySpawned(self, process)
 
     def kill(self, record: Record) -> None:
         """SIGKILL to init, and to all of its cgroup where it is no pid 1; thaws."""

@@ -45,6 +45,7 @@ class MemoryProcess:
     __slots__ = (
         "cgroups",
         "init",
+        "leader",
         "lost",
         "parent",
         "pending",
@@ -62,6 +63,8 @@ class MemoryProcess:
         self.phase: str = "program"
         self.program: MemoryProgram = MemoryProgram()
         self.private: bool = False
+        self.leader: Init | None = None
+        """The pid 1 whose end is the end of this process too."""
         self.cgroups: tuple[str, ...] = ()
         self.preparation: MemoryPreparation | None = None
         self.stopped: bool = False

@@ -1,0 +1,54 @@
+"""The plan of a further process: one that joined the namespaces of a container that is there already.
+
+It is much less than that of an init: there is nothing to build. Its cgroup comes first, so that all that it does counts
+as the container's; the filter is the very last, as always.
+"""
+
+from __future__ import annotations
+
+from libcontainer_py.plan import labels, process
+from libcontainer_py.plan.build import becoming, filter_of, keyring
+from libcontainer_py.plan.steps import Step
+from libcontainer_py.spec.rules import processors_of
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from libcontainer_py.plan.steps import HostFacts
+    from libcontainer_py.spec import Spec
+
+
+def build_spawn(
+    spec: Spec, *, container_id: str, facts: HostFacts, user_namespace: bool, groups: bool, warnings: list[str]
+) -> tuple[Step, ...]:
+    """The steps for the process of `spec`, the container's configuration.
+
+    `groups`: setgroups is allowed in its user namespace.
+    """
+    return tuple(_steps(spec, container_id, facts, warnings, user_namespace=user_namespace, groups=groups))
+
+
+def _steps(
+    spec: Spec, container_id: str, facts: HostFacts, warnings: list[str], *, user_namespace: bool, groups: bool
+) -> Iterator[Step]:
+    program = spec.process
+    if program is None:
+        raise AssertionError("validation lets no such Spec through")
+    labelled = list(labels.steps(program))
+    if labelled:
+        yield Step("procfs", (), "process.apparmorProfile, process.selinuxLabel")
+    affinity = program.exec_cpu_affinity
+    if affinity is not None and affinity.initial:
+        yield Step("affinity", (processors_of(affinity.initial) or (),), "process.execCPUAffinity.initial")
+    yield Step("join_cgroups", (), "linux.cgroupsPath")
+    if affinity is not None and affinity.final:
+        yield Step("affinity", (processors_of(affinity.final) or (),), "process.execCPUAffinity.final")
+    yield Step("session", (), "a session of its own")
+    yield from keyring(container_id, spec)
+    yield Step("stdio", (program.user.uid,), "the caller's streams")
+    yield from labelled
+    yield from becoming(spec, program, facts, warnings, user_namespace=user_namespace, groups=groups)
+    if spec.linux is not None and spec.linux.seccomp is not None:
+        yield process.seccomp(spec, filter_of(spec.linux.seccomp, facts.machine))
+    yield Step("execute", (tuple(program.args), tuple(program.env)), "process.args, process.env")
