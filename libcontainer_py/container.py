@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import threading
 
-from libcontainer_py.errors import ContainerTimeout
+from libcontainer_py.errors import ContainerNotFound, ContainerTimeout
 from libcontainer_py.lifecycle import Operation, Status, require, status_of
 from libcontainer_py.process import ExitStatus, signal_number
 
@@ -136,8 +136,12 @@ class Container:
         self._backend.release(self.id, timeout=timeout, init=self._record.init)
 
     def start(self, *, timeout: float | None = None) -> None:
-        """What runc calls `exec()`."""
-        self.exec(timeout=timeout)
+        """As `exec()`, but a container that is gone has stopped, as for every verb of a handle."""
+        try:
+            self.exec(timeout=timeout)
+        except ContainerNotFound:
+            require(self.id, Operation.START, self.status)
+            raise
 
     def pause(self) -> None:
         """Freeze all of its processes. Raises IllegalOperation, CgroupError."""

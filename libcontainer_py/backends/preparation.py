@@ -50,7 +50,8 @@ class LinuxPreparation:
         self.request = request
         self.directory = directory
         self.bundle: str = request.bundle or directory
-        source = self.source = os.path.join(request.bundle, "config.json") if request.bundle else ""
+        source = os.path.join(request.bundle, "config.json") if request.bundle else ""
+        self.source: str = source
         if request.spec is None:
             self.spec: Spec = read_config(request.bundle)
         else:

@@ -49,10 +49,10 @@ class Controller:
     __slots__ = ("change", "directory", "name", "unified")
 
     def __init__(self, name: str, directory: str, change: Change, *, unified: bool) -> None:
-        self.name = name
-        self.directory = directory
-        self.change = change
-        self.unified = unified
+        self.name: str = name
+        self.directory: str = directory
+        self.change: Change = change
+        self.unified: bool = unified
         """Whether it is a controller of v2."""
 
     def has(self, file: str) -> bool:

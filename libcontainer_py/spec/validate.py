@@ -306,9 +306,7 @@ def _environment(path: str, env: Iterable[str]) -> Iterator[Problem]:
 
 _LATER = "not supported yet"
 
-UNSUPPORTED: tuple[str, ...] = (
-    "linux.intel_rdt",
-)
+UNSUPPORTED: tuple[str, ...] = ("linux.intel_rdt",)
 """Fields, by their Python names, that this version decodes but refuses; empty ones pass."""
 
 FOREIGN: tuple[str, ...] = ("windows", "solaris", "vm", "zos", "freebsd")

@@ -70,12 +70,15 @@ def _toggled(status: Status, operation: Operation) -> dict[Status, frozenset[Ope
     return {**lifecycle.LEGAL, status: lifecycle.LEGAL[status] ^ {operation}}
 
 
-# START of a running one is refused by the missing fifo too, whatever the table says; CREATING only hooks see.
+# START of a running one is refused by the missing fifo too, whatever the table says; CREATING only hooks see; SPAWN is
+# no verb of a handle yet.
 ENTRIES = [
     (status, operation)
     for status in Status
     for operation in Operation
-    if status is not Status.CREATING and (status, operation) != (Status.RUNNING, Operation.START)
+    if status is not Status.CREATING
+    and operation is not Operation.SPAWN
+    and (status, operation) != (Status.RUNNING, Operation.START)
 ]
 
 

@@ -89,7 +89,15 @@ CELLS = [(status, operation, legal) for status, row in rows().items() for operat
 
 def test_the_words_are_those_of_the_specification():
     assert [str(status) for status in Status] == ["creating", "created", "running", "paused", "stopped"]
-    assert [str(operation) for operation in Operation] == ["start", "spawn", "pause", "resume", "signal", "kill", "delete"]
+    assert [str(operation) for operation in Operation] == [
+        "start",
+        "spawn",
+        "pause",
+        "resume",
+        "signal",
+        "kill",
+        "delete",
+    ]
     assert f"{Status.CREATED}" == "created"
     assert Status("paused") is Status.PAUSED
     assert Status.RUNNING == "running"
