@@ -43,7 +43,6 @@ class Filesystem:
 
     def __init__(self, joined: bool) -> None:
         """`joined`: there is nothing to build, and what is at /proc nobody knows."""
-        self.path: str = ""
         self.root: int = -1
         self.descriptors: int = -1
         self.procfs: int = -1
@@ -108,7 +107,6 @@ class Filesystem:
         if path == "/":
             raise OSError(16, "the host's own root cannot be pivoted to; mount it below another directory", path)
         _propagate_from(path, above)
-        self.path = path
         self.root = libc.open_tree(AT_FDCWD, path, OPEN_TREE_CLONE | OPEN_TREE_CLOEXEC | AT_RECURSIVE)
         if own:
             libc.mount_setattr(self.root, "", AT_EMPTY_PATH | AT_RECURSIVE, propagation=own)

@@ -1,8 +1,8 @@
 """The mounts of a container: new file systems, bind mounts, changes of both.
 
 A mount(2) leaves no descriptor of what it made, and whoever looks at the place again may find another one, swapped in
-by a process that shares the root file system. So what is to be changed after it was mounted is mounted over the root
-first: a path of the host's leads there, and nobody else comes by. It is moved to its place when it is finished.
+by a process that shares the root file system. So what is to be changed after it was mounted is mounted in a tmpfs first
+that nobody else has, and moved to its place when it is finished.
 """
 
 import os
@@ -14,10 +14,15 @@ from libcontainer_py.kernel.constants import (
     AT_EMPTY_PATH,
     AT_FDCWD,
     AT_RECURSIVE,
+    FSCONFIG_CMD_CREATE,
+    FSCONFIG_SET_STRING,
+    FSMOUNT_CLOEXEC,
+    FSOPEN_CLOEXEC,
+    MNT_DETACH,
+    MOUNT_ATTR_NODEV,
+    MOUNT_ATTR_NOEXEC,
+    MOUNT_ATTR_NOSUID,
     MS_BIND,
-    MS_NODEV,
-    MS_NOEXEC,
-    MS_NOSUID,
     MS_REMOUNT,
     O_PATH,
     OPEN_TREE_CLOEXEC,
@@ -72,16 +77,23 @@ class Mounts:
         """
         target, data = self._place(destination, fstype, data)
         try:
-            mounted = self._mount_aside(source, fstype, flags, data, destination)
+            aside = _new_tmpfs(())
+            self.filesystem.attach(aside, self.filesystem.root)  # there alone it can be mounted in
+            mounted = _mount_in(aside, "new", source, fstype, flags, data, destination)
             if copies:
                 copying.copy_directory(target, mounted)
             if label:
                 os.setxattr(f"/proc/self/fd/{mounted}", "security.selinux", os.fsencode(label) + b"\0")
             _change(mounted, changes)
-            self._move(mounted, target, destination)
+            self.filesystem.attach(mounted, target)
             if kept:
                 self.kept.setdefault(destination, []).append(os.dup(mounted))
-            os.close(mounted)
+            if destination == "/":  # what comes later is mounted in it; below it the other one does no harm
+                self.filesystem.take(mounted)
+            else:
+                libc.umount2(f"/proc/self/fd/{aside}", MNT_DETACH)
+                os.close(mounted)
+            os.close(aside)
         finally:
             os.close(target)
 
@@ -89,7 +101,7 @@ class Mounts:
         """Where to mount, and the data: a tmpfs has the mode of the directory that it hides, as with runc."""
         # a procfs or sysfs somewhere else than where its path says would be masked at the wrong place
         resolve = RESOLVE_NO_SYMLINKS if fstype in ("proc", "sysfs") else 0
-        if fstype != "tmpfs" or "mode=" in data:
+        if fstype != "tmpfs" or ",mode=" in f",{data}":
             return self.filesystem.make(destination, resolve=resolve), data
         try:
             target = self.filesystem.find(destination)
@@ -98,33 +110,23 @@ class Mounts:
         mode = f"mode={stat.S_IMODE(os.fstat(target).st_mode):o}"
         return target, f"{mode},{data}" if data else mode
 
-    def _mount_aside(self, source: str, fstype: str, flags: int, data: str, destination: str) -> int:
-        """Mount it over the root, and give its top. The caller closes it."""
-        _mount(source, self.filesystem.root, fstype, flags, data, destination)
-        return os.open(self.filesystem.path, O_PATH | os.O_DIRECTORY | os.O_CLOEXEC)
-
-    def _move(self, mounted: int, target: int, destination: str) -> None:
-        if destination == "/":  # there it is; what comes later is mounted in it
-            self.filesystem.take(os.dup(mounted))
-        else:
-            self.filesystem.attach(mounted, target)
-
     def cgroups_v1(
         self,
         destination: str,
         flags: "tuple[int, int]",
-        data: str,
+        options: "tuple[tuple[str, str], ...]",
         hierarchies: "tuple[tuple[str, str, str], ...]",
         links: "tuple[tuple[str, str], ...]",
         changes: "Changes",
     ) -> None:
         """A tmpfs with one cgroup mount a hierarchy: (directory, mount data, directory to bind instead, or "").
 
-        `flags` are MS_* and the same as MOUNT_ATTR_*; `data` is the tmpfs'.
+        `flags` are MS_* and the same as MOUNT_ATTR_*; `options` are the tmpfs'.
         """
         target = self.filesystem.make(destination)
         try:
-            top = self._mount_aside("tmpfs", "tmpfs", MS_NOSUID | MS_NODEV | MS_NOEXEC, data, destination)
+            top = _new_tmpfs(options)
+            self.filesystem.attach(top, target)
             for name, controllers, source in hierarchies:
                 os.mkdir(name, 0o755, dir_fd=top)
                 below = f"/proc/self/fd/{top}/{name}"
@@ -134,7 +136,6 @@ class Mounts:
             # the tmpfs, and the binds, which mount(2) gives no flags
             libc.mount_setattr(top, "", AT_EMPTY_PATH | AT_RECURSIVE, attr_set=flags[1])
             _change(top, changes)
-            self._move(top, target, destination)
             os.close(top)
         finally:
             os.close(target)
@@ -207,12 +208,34 @@ class Mounts:
             os.close(mounted)
 
 
-def _mount(source: "str | None", target: int, fstype: "str | None", flags: int, data: str, destination: str) -> None:
+def _mount(
+    source: "str | None", target: int, fstype: "str | None", flags: int, data: str, destination: str, name: str = ""
+) -> None:
     try:
-        libc.mount(source, f"/proc/self/fd/{target}", fstype, flags, data or None)
+        libc.mount(source, f"/proc/self/fd/{target}{name}", fstype, flags, data or None)
     except OSError as error:
         error.filename = destination
         raise
+
+
+def _mount_in(directory: int, name: str, source: str, fstype: str, flags: int, data: str, destination: str) -> int:
+    """Mount it in a directory that is ours alone. The caller closes its top."""
+    os.mkdir(name, dir_fd=directory)
+    _mount(source, directory, fstype, flags, data, destination, f"/{name}")
+    return os.open(name, O_PATH | os.O_DIRECTORY | os.O_CLOEXEC, dir_fd=directory)
+
+
+def _new_tmpfs(options: "tuple[tuple[str, str], ...]") -> int:
+    """A tmpfs that is mounted nowhere yet. The caller closes it."""
+    context = libc.fsopen("tmpfs", FSOPEN_CLOEXEC)
+    try:
+        for key, value in options:
+            libc.fsconfig(context, FSCONFIG_SET_STRING, key, value)
+        libc.fsconfig(context, FSCONFIG_CMD_CREATE)
+        attributes = MOUNT_ATTR_NOSUID | MOUNT_ATTR_NODEV | MOUNT_ATTR_NOEXEC
+        return libc.fsmount(context, FSMOUNT_CLOEXEC, attributes)
+    finally:
+        os.close(context)
 
 
 def _change(mounted: int, changes: "Changes") -> None:

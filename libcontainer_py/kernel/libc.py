@@ -198,6 +198,21 @@ def open_tree(directory: int, path: str, flags: int) -> int:
         raise
 
 
+def fsopen(fstype: str, flags: int) -> int:
+    """fsopen(2). The caller closes it."""
+    return syscall("fsopen", os.fsencode(fstype), flags)
+
+
+def fsconfig(descriptor: int, command: int, key: "str | None" = None, value: "str | None" = None) -> None:
+    """fsconfig(2) for commands whose value is a string, of 255 bytes at the most, or which have none."""
+    syscall("fsconfig", descriptor, command, _encode(key), _encode(value), 0)
+
+
+def fsmount(descriptor: int, flags: int, attributes: int) -> int:
+    """fsmount(2). The caller closes the descriptor of the mount."""
+    return syscall("fsmount", descriptor, flags, attributes)
+
+
 def move_mount(source: int, source_path: str, target: int, target_path: str, flags: int) -> None:
     """move_mount(2)."""
     try:

@@ -190,8 +190,9 @@ def _cgroup_mount(
             links += [(name, other) for other in controllers if other != name and not other.startswith("name=")]
     flags = (options.flags, options.attributes[0])
     label = (spec.linux.mount_label or "") if spec.linux is not None else ""
-    data = with_context("mode=755", label)
-    return Step("cgroups_v1", (destination, flags, data, tuple(hierarchies), tuple(links), _changes(options)), why)
+    of_tmpfs = (("mode", "755"), ("context", label)) if label else (("mode", "755"),)
+    arguments = (destination, flags, of_tmpfs, tuple(hierarchies), tuple(links), _changes(options))
+    return Step("cgroups_v1", arguments, why)
 
 
 def devices(spec: Spec, facts: HostFacts) -> Iterator[Step]:

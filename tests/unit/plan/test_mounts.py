@@ -230,7 +230,7 @@ def test_the_cgroups_of_v1() -> None:
         (
             "/d",
             (c.MS_RDONLY | c.MS_NOSUID, RDONLY | c.MOUNT_ATTR_NOSUID),
-            f'mode=755,context="{LABEL}"',
+            (("mode", "755"), ("context", LABEL)),
             (("cpu,cpuacct", "cpu,cpuacct", ""), ("pids", "pids", "")),
             (("cpu,cpuacct", "cpu"), ("cpu,cpuacct", "cpuacct")),
             ((True, 0, 0, c.MS_SLAVE),),
