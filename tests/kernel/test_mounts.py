@@ -6,7 +6,9 @@ import json
 import os
 import re
 import shutil
+import struct
 import subprocess
+import sys
 import tempfile
 from pathlib import Path
 
@@ -14,7 +16,7 @@ import pytest
 
 from libcontainer_py import ConfigError, CreateError
 from tests.kernel.test_config import Mounted, mounts
-from tests.kernel.workshop import NOBODY, Config, Workshop, namespaces, runc_spec
+from tests.kernel.workshop import NOBODY, Config, Workshop, namespaces, python_mounts, runc_spec
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -368,7 +370,6 @@ def filled(folder: Path, content: bytes) -> None:
     (folder / "file").write_bytes(content)
     os.chown(folder / "file", 7, 8)
     os.chmod(folder / "file", 0o4751)
-    os.setxattr(folder / "file", "trusted.some", b"value")
     (folder / "empty").touch()
     (folder / "a/b/c").mkdir(parents=True)
     (folder / "a/b").chmod(0o2700)
@@ -410,6 +411,31 @@ def test_tmpcopyup(workshop: Workshop, config: Config, options: list[str]) -> No
     assert found.options == {"ro" if options == ["ro"] else "rw", "nosuid", "relatime"}
     assert ("touch: /some/new: Read-only file system" in lines) is (options == ["ro"])
     assert not (bundle / "rootfs/some/new").exists()
+
+
+def test_tmpcopyup_keeps_the_capabilities_of_a_program(workshop: Workshop, config: Config) -> None:
+    capabilities = struct.pack("<5I", 0x02000001, 1 << 5, 0, 0, 0)  # struct vfs_cap_data: CAP_KILL, effective
+    config["mounts"].append({"destination": "/some", "type": "tmpfs", "options": ["tmpcopyup"]})
+    config["mounts"] += python_mounts()
+    code = "import os; print(os.getxattr('/some/program', 'security.capability').hex())"
+    config["process"]["args"] = [os.path.realpath(sys.executable), "-I", "-S", "-B", "-c", code]
+    bundle = workshop.bundle(config)
+    (bundle / "rootfs/some").mkdir()
+    (bundle / "rootfs/some/program").touch()
+    os.setxattr(bundle / "rootfs/some/program", "security.capability", capabilities)
+    assert workshop.output(bundle).strip() == capabilities.hex()
+
+
+def test_where_something_was_mounted_first_is_no_more(workshop: Workshop, config: Config) -> None:
+    config["mounts"].append({"destination": "/new", "type": "tmpfs", "options": ["tmpcopyup", "rprivate", "ro"]})
+    bundle = workshop.bundle(config)
+    script = f"busybox ls {bundle}/rootfs/bin >{workshop.folder}/seen"  # as a hook sees the root file system
+    config["hooks"] = {"createContainer": [{"path": "/bin/sh", "args": ["sh", "-c", script]}]}
+    config["process"]["args"] = ["/bin/busybox", "cat", "/proc/self/mountinfo"]
+    (bundle / "config.json").write_text(json.dumps(config))
+    text = workshop.output(bundle)
+    assert (workshop.folder / "seen").read_text() == "busybox\nsh\n"
+    assert len([line for line in text.splitlines() if Mounted(line).point == "/"]) == 1
 
 
 def test_tmpcopyup_of_nothing_and_without_room(workshop: Workshop, config: Config) -> None:
