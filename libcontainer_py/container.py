@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
     from libcontainer_py.backends.base import Backend
     from libcontainer_py.record import Record
-    from libcontainer_py.spec import State
+    from libcontainer_py.spec import Resources, State
 
 _SIGKILL = 9
 
@@ -171,6 +171,16 @@ class Container:
         require(self.id, Operation.KILL, self.status)
         self._backend.kill(self._record)
 
+    def update(self, resources: Resources) -> None:
+        """Change limits while it is there; what `resources` (of `libcontainer_py.spec`) do not say, stays as it is.
+
+        Where something of it cannot be had, nothing has changed. Device rules are set by create alone.
+
+        Raises IllegalOperation where it has stopped, ConfigError for what is wrong with the limits that would then
+        hold, CgroupError for what the kernel does not take, ContainerNotFound.
+        """
+        self._backend.update(self.id, _resources(resources), init=self._record.init)
+
     def wait(self, timeout: float | None = None) -> ExitStatus:
         """Wait until init ended, `timeout` seconds at most (None: for ever). It kills nothing.
 
@@ -198,3 +208,13 @@ class Container:
     def close(self) -> None:
         """Give up the handle; the container goes on."""
         self._owner = False
+
+
+def _resources(given: object) -> Resources:
+    from libcontainer_py.spec import Resources  # noqa: PLC0415  (attrs is not for the hot verbs)
+
+    if not isinstance(given, Resources):
+        raise TypeError(
+            f"resources are a libcontainer_py.spec.Resources, not {type(given).__name__}; Resources.from_dict makes one"
+        )
+    return given

@@ -11,12 +11,12 @@ A container's status is *observed*, never stored::
 
 and what may be done in a status is one table, `LEGAL`:
 
-    status     start  spawn  pause  resume  signal  kill  delete
-    creating     .      .      .      .       .      .      .      only hooks see it
-    created      x      x      x      .       x      x      x
-    running      .      x      x      .       x      x      .
-    paused       .      .      .      x       x      x      .
-    stopped      .      .      .      .       .      .      x
+    status     start  spawn  pause  resume  signal  kill  update  delete
+    creating     .      .      .      .       .      .      .       .      only hooks see it
+    created      x      x      x      .       x      x      x       x
+    running      .      x      x      .       x      x      x       .
+    paused       .      .      .      x       x      x      x       .
+    stopped      .      .      .      .       .      .      .       x
 
 `FORCED` says where `force=True` goes past the table. An illegal operation is one lookup that becomes one
 `IllegalOperation`, raised before anything was changed. The words are those of the OCI runtime specification
@@ -59,6 +59,7 @@ class Operation(str, enum.Enum):
     RESUME = "resume"
     SIGNAL = "signal"
     KILL = "kill"
+    UPDATE = "update"
     DELETE = "delete"
 
     def __str__(self) -> str:
@@ -97,11 +98,14 @@ LEGAL: Mapping[Status, frozenset[Operation]] = MappingProxyType(
                 Operation.PAUSE,
                 Operation.SIGNAL,
                 Operation.KILL,
+                Operation.UPDATE,
                 Operation.DELETE,
             }
         ),
-        Status.RUNNING: frozenset({Operation.SPAWN, Operation.PAUSE, Operation.SIGNAL, Operation.KILL}),
-        Status.PAUSED: frozenset({Operation.RESUME, Operation.SIGNAL, Operation.KILL}),
+        Status.RUNNING: frozenset(
+            {Operation.SPAWN, Operation.PAUSE, Operation.SIGNAL, Operation.KILL, Operation.UPDATE}
+        ),
+        Status.PAUSED: frozenset({Operation.RESUME, Operation.SIGNAL, Operation.KILL, Operation.UPDATE}),
         Status.STOPPED: frozenset({Operation.DELETE}),
     }
 )
@@ -129,6 +133,7 @@ _REASONS: Mapping[tuple[Operation, Status], str] = {
     (Operation.RESUME, Status.STOPPED): "container not paused",
     (Operation.SIGNAL, Status.STOPPED): _NOT_RUNNING,
     (Operation.KILL, Status.STOPPED): _NOT_RUNNING,
+    (Operation.UPDATE, Status.STOPPED): _NOT_RUNNING,
 }
 
 

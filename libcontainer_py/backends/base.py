@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
     from libcontainer_py.lifecycle import Facts
     from libcontainer_py.record import Init, Intent, Record, Swept
-    from libcontainer_py.spec import Spec
+    from libcontainer_py.spec import Resources, Spec
     from libcontainer_py.spec.config import Capabilities, Process, Rlimit, User
 
 
@@ -239,7 +239,20 @@ class Birth(Protocol):
         ...
 
     def abandon(self) -> None:
-        """Close what belongs to it, and outlive it where it was not born yet; silent after let_go."""
+        """Close what belongs to it, outlive it where it was not born yet, and undo limits; it may have been let go."""
+        ...
+
+
+class Change(Protocol):
+    """Limits that were changed, but are not written down yet."""
+
+    @property
+    def record(self) -> Record:
+        """The record that tells the new ones."""
+        ...
+
+    def undo(self) -> None:
+        """Have the old ones again."""
         ...
 
 
@@ -322,6 +335,14 @@ class Host(Protocol):
         """SIGKILL to init, and to all of its cgroup where it has no pid namespace of its own; thaws."""
         ...
 
+    def resources(self, record: Record) -> Resources:
+        """What its cgroup was set to, but for devices, as far as its state tells. Raises StateError."""
+        ...
+
+    def set_resources(self, record: Record, given: Resources, after: Resources) -> Change:
+        """Set what is `given`; the record says what holds `after`. Raises CgroupError, and nothing has changed then."""
+        ...
+
     def wait(self, init: Init, *, timeout: float | None) -> Exit | None:
         """Wait until it ended, and reap it where it is our child; None: not within `timeout` seconds."""
         ...
@@ -382,6 +403,10 @@ class Backend(Protocol):
     def freeze(self, record: Record) -> None: ...
 
     def thaw(self, record: Record) -> None: ...
+
+    def update(self, container_id: str, resources: Resources, *, init: Init | None = None) -> None:
+        """Change what is given of its limits; with `init` only of the container that has this init."""
+        ...
 
     def wait(self, record: Record, *, timeout: float | None) -> Exit | None: ...
 

@@ -105,9 +105,10 @@ class LinuxBirth:
             self._launch.instruct(self._preparation.plan.wire(), self._descriptors(opened))
         finally:
             _close(opened)
-        self._child = self._launch.born()
-        self._launch.close()
+        child = self._launch.born()
         self._limit_tasks()
+        self._launch.close()
+        self._child = child  # the caller knows it from now on; until here abandon() outlives it
         return self.init
 
     def _limit_tasks(self) -> None:
@@ -188,7 +189,6 @@ class LinuxBirth:
         elif self._control is not None:
             self._control.close()
         self._control = None
-        self._limited.clear()
         if self._devices is not None:
             self._devices.keep()
             self._devices = None

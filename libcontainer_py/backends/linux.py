@@ -7,17 +7,20 @@ import re
 import sys
 import time
 import warnings
+from typing import NamedTuple
 
 from libcontainer_py import cgroups
 from libcontainer_py.backends import children
 from libcontainer_py.backends.base import Exit
 from libcontainer_py.backends.procedures import Procedures
-from libcontainer_py.errors import CgroupError, ConfigWarning, UnsupportedPlatform
+from libcontainer_py.errors import CgroupError, ConfigError, ConfigWarning, StateError, UnsupportedPlatform
 from libcontainer_py.init.messages import WAITING_NAME
 from libcontainer_py.kernel import process
 from libcontainer_py.record import Init, Intent
+from libcontainer_py.state import runc_cgroups
 from libcontainer_py.state.directory import Directory
 from libcontainer_py.state.root import default_root
+from libcontainer_py.state.sections import section
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -26,7 +29,9 @@ if TYPE_CHECKING:
 
     from libcontainer_py.backends.base import Birth, CreateRequest, Preparation, Spawned, SpawnRequest
     from libcontainer_py.backends.preparation import LinuxPreparation
+    from libcontainer_py.cgroups.control import Change
     from libcontainer_py.record import Record
+    from libcontainer_py.spec import Resources
 
 _WAITING = frozenset({WAITING_NAME, "runc:[2:INIT]"})
 _SIGKILL = 9
@@ -186,6 +191,25 @@ class LinuxHost:
         """Thaw its cgroup."""
         self._cgroup(record).thaw()
 
+    def resources(self, record: Record) -> Resources:
+        """What `config.cgroups` of state.json says."""
+        from libcontainer_py.spec import Resources  # noqa: PLC0415  (attrs, for an update alone)
+
+        known = section(section(record.document, "config"), "cgroups")
+        try:
+            return Resources.from_dict(runc_cgroups.resources_of(known))
+        except (ConfigError, AttributeError, KeyError, TypeError) as error:
+            path = os.path.join(record.directory, "state.json")
+            raise StateError(path, f"config.cgroups: {error}", container_id=record.id) from error
+
+    def set_resources(self, record: Record, given: Resources, after: Resources) -> LimitChange:
+        """Write the control files, and the record."""
+        change = self._cgroup(record).set(given)
+        config = section(record.document, "config")
+        limits = runc_cgroups.with_limits(section(config, "cgroups"), after.to_dict())
+        document = {**record.document, "config": {**config, "cgroups": limits}}
+        return LimitChange(record._replace(document=document), change)
+
     def _cgroup(self, record: Record) -> cgroups.Cgroup:
         if not record.cgroup_paths:
             raise CgroupError(
@@ -227,6 +251,17 @@ class LinuxHost:
     def in_use(self, directory: str) -> bool:
         """Whether a process has something of the directory open or mounted, or is the init of its torn state.json."""
         return _torn_init_lives(directory) or any(_uses(pid, directory) for pid in os.listdir("/proc") if pid.isdigit())
+
+
+class LimitChange(NamedTuple):
+    """Limits that were written to a cgroup."""
+
+    record: Record
+    written: Change
+
+    def undo(self) -> None:
+        """Write back what stood there."""
+        self.written.undo()
 
 
 def _require_linux() -> None:

@@ -8,8 +8,8 @@ Everything here goes through a `Store` and a `Host`. Two rules hold it together:
 * Who starts a container is decided by who reads the `0` out of exec.fifo, also against runc, which knows no lock of
   ours.
 
-create, release and destroy hold the container's lock. load, observe and ids never take it, because hooks call them;
-freeze, thaw, signal and kill do not wait for it either.
+create, release, update and destroy hold the container's lock. load, observe and ids never take it, because hooks call
+them; freeze, thaw, signal and kill do not wait for it either.
 """
 
 from __future__ import annotations
@@ -37,6 +37,7 @@ if TYPE_CHECKING:
 
     from libcontainer_py.backends.base import CreateRequest, Exit, Failure, Gate, Host, Spawned, SpawnRequest, Store
     from libcontainer_py.record import Init, Record
+    from libcontainer_py.spec import Resources
 
 START_TIMEOUT = 10.0
 """Seconds that a start waits for init's `0`: a live init answers at once."""
@@ -255,6 +256,28 @@ class Procedures:
     def thaw(self, record: Record) -> None:
         """Let them go on."""
         self.host.thaw(record)
+
+    def update(self, container_id: str, resources: Resources, *, init: Init | None = None) -> None:
+        """Change limits and state.json together: where one of the two fails, both are as before.
+
+        Raises IllegalOperation, ConfigError, CgroupError, ContainerNotFound, StateError.
+        """
+        from libcontainer_py.spec import updates  # noqa: PLC0415  (attrs, which the other verbs do without)
+
+        updates.refuse_devices(resources)
+        with self.store.lock(container_id, timeout=LOCK_TIMEOUT):
+            record = self.store.load(container_id)
+            if self._is_another(container_id, record, init):
+                raise ContainerNotFound(container_id, root=self.store.root)
+            require(container_id, Operation.UPDATE, status_of(self.observe(record)))
+            after = updates.merged(self.host.resources(record), resources)
+            updates.check(after)
+            change = self.host.set_resources(record, updates.completed(resources, after), after)
+            try:
+                self.store.save(change.record)
+            except BaseException:
+                change.undo()
+                raise
 
     def wait(self, record: Record, *, timeout: float | None) -> Exit | None:
         """Wait until init ended; None: not within `timeout` seconds."""

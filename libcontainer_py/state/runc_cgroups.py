@@ -65,12 +65,22 @@ _FIELDS = (
 """Where the configuration has a number: section, key, runc's key."""
 _KEPT_ZERO = frozenset({"memory_swappiness", "cpu_burst", "cpu_idle"})
 """runc keeps these as pointers: zero is a value."""
-_THROTTLES = (
-    ("throttleReadBpsDevice", "blkio_throttle_read_bps_device"),
-    ("throttleWriteBpsDevice", "blkio_throttle_write_bps_device"),
-    ("throttleReadIOPSDevice", "blkio_throttle_read_iops_device"),
-    ("throttleWriteIOPSDevice", "blkio_throttle_write_iops_device"),
+_DEVICE = (("major", "major"), ("minor", "minor"))
+_RATE = (*_DEVICE, ("rate", "rate"))
+_ENTRIES = (
+    ("blockIO", "weightDevice", "blkio_weight_device", (*_DEVICE, ("weight", "weight"), ("leafWeight", "leafWeight"))),
+    ("blockIO", "throttleReadBpsDevice", "blkio_throttle_read_bps_device", _RATE),
+    ("blockIO", "throttleWriteBpsDevice", "blkio_throttle_write_bps_device", _RATE),
+    ("blockIO", "throttleReadIOPSDevice", "blkio_throttle_read_iops_device", _RATE),
+    ("blockIO", "throttleWriteIOPSDevice", "blkio_throttle_write_iops_device", _RATE),
+    ("", "hugepageLimits", "hugetlb_limit", (("pageSize", "page_size"), ("limit", "limit"))),
+    ("network", "priorities", "net_prio_ifpriomap", (("name", "interface"), ("priority", "priority"))),
 )
+"""Where it has a list: section, key, runc's key; and of each entry the names and runc's."""
+_LIMITS = frozenset(
+    {*(row[2] for row in _FIELDS), *(row[2] for row in _ENTRIES), "cpu_weight", "rdma", "unified", "pids_limit"}
+)
+"""runc's keys for all that is a limit."""
 
 
 def standard_devices(configured: Iterable[Mapping[str, Any]]) -> list[dict[str, Any]]:
@@ -87,6 +97,47 @@ def configuration(
     rules = [_configured(rule) for rule in entries(resources, "devices")]
     keys = ("type", "major", "minor", "permissions", "allow")
     rules += [{key: entry[key] for key in keys} for entry in standard]
+    limits = _limits(resources)
+    return {**where, "scope_prefix": "", "devices": rules, **limits, "Systemd": False, "Rootless": rootless}
+
+
+def with_limits(cgroups: Mapping[str, Any], resources: Mapping[str, Any]) -> dict[str, Any]:
+    """`cgroups` with other limits, and all else as it was, device rules too."""
+    return {**{key: value for key, value in cgroups.items() if key not in _LIMITS}, **_limits(resources)}
+
+
+def resources_of(cgroups: Mapping[str, Any]) -> dict[str, Any]:
+    """linux.resources, without devices, as far as `cgroups` tell them: the way back from `configuration`.
+
+    Absent and zero is what was not set, but where runc keeps pointers.
+    """
+    found: dict[str, Any] = {}
+    for part, key, source in _FIELDS:
+        value = cgroups.get(source)
+        if value or (value is not None and source in _KEPT_ZERO):
+            found.setdefault(part, {})[key] = value
+    for part, key, source, names in _ENTRIES:
+        listed = [
+            {name: entry[theirs] for name, theirs in names if entry.get(theirs) not in (None, "")}
+            for entry in entries(cgroups, source)
+        ]
+        if listed and part:
+            found.setdefault(part, {})[key] = listed
+        elif listed:
+            found[key] = listed
+    rdma = section(cgroups, "rdma")
+    if rdma:
+        names = (("hcaHandles", "hca_handles"), ("hcaObjects", "hca_objects"))
+        found["rdma"] = {
+            device: {name: entry[theirs] for name, theirs in names if entry.get(theirs) is not None}
+            for device, entry in rdma.items()
+        }
+    if section(cgroups, "unified"):
+        found["unified"] = dict(cgroups["unified"])
+    return found
+
+
+def _limits(resources: Mapping[str, Any]) -> dict[str, Any]:
     limits: dict[str, Any] = {}
     for part, key, target in _FIELDS:
         value = section(resources, part).get(key)
@@ -96,8 +147,7 @@ def configuration(
         limits["pids_limit"] = 1  # 0 is no limit to runc; that nothing can be forked, both mean
     if "cpu_shares" in limits:
         limits["cpu_weight"] = cpu_weight(limits["cpu_shares"])
-    limits |= _lists(resources)
-    return {**where, "scope_prefix": "", "devices": rules, **limits, "Systemd": False, "Rootless": rootless}
+    return limits | _lists(resources)
 
 
 def _configured(rule: Mapping[str, Any]) -> dict[str, Any]:
@@ -112,32 +162,13 @@ def _configured(rule: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def _lists(resources: Mapping[str, Any]) -> dict[str, Any]:
-    block = section(resources, "blockIO")
-    found: dict[str, Any] = {
-        "blkio_weight_device": [
-            {
-                "major": entry["major"],
-                "minor": entry["minor"],
-                "weight": entry.get("weight") or 0,
-                "leafWeight": entry.get("leafWeight") or 0,
-            }
-            for entry in entries(block, "weightDevice")
-        ],
-        "hugetlb_limit": [
-            {"page_size": entry["pageSize"], "limit": entry["limit"]} for entry in entries(resources, "hugepageLimits")
-        ],
-        "net_prio_ifpriomap": [
-            {"interface": entry["name"], "priority": entry["priority"]}
-            for entry in entries(section(resources, "network"), "priorities")
-        ],
-        "rdma": {
-            name: {"hca_handles": entry.get("hcaHandles"), "hca_objects": entry.get("hcaObjects")}
-            for name, entry in section(resources, "rdma").items()
-        },
-        "unified": dict(section(resources, "unified")),
+    found: dict[str, Any] = {}
+    for part, key, target, names in _ENTRIES:
+        listed = entries(section(resources, part), key) if part else entries(resources, key)
+        found[target] = [{theirs: entry.get(name) or 0 for name, theirs in names} for entry in listed]
+    found["rdma"] = {
+        name: {"hca_handles": entry.get("hcaHandles"), "hca_objects": entry.get("hcaObjects")}
+        for name, entry in section(resources, "rdma").items()
     }
-    for key, target in _THROTTLES:
-        found[target] = [
-            {"major": entry["major"], "minor": entry["minor"], "rate": entry["rate"]} for entry in entries(block, key)
-        ]
+    found["unified"] = dict(section(resources, "unified"))
     return {key: value for key, value in found.items() if value}

@@ -19,6 +19,7 @@ from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
 
 from libcontainer_py.errors import (
+    ConfigError,
     ContainerExists,
     ContainerNotFound,
     ContainerTimeout,
@@ -27,6 +28,7 @@ from libcontainer_py.errors import (
     StateError,
 )
 from libcontainer_py.process import ExitStatus
+from libcontainer_py.spec import CPU, Memory, Pids, Resources
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -44,6 +46,7 @@ MAY: dict[str, frozenset[str]] = {
     "resume": frozenset({"paused"}),
     "signal": frozenset({"created", "running", "paused"}),
     "kill": frozenset({"created", "running", "paused"}),
+    "update": frozenset({"created", "running", "paused"}),
     "delete": frozenset({"created", "stopped"}),
 }
 """What is legal: operation to statuses."""
@@ -59,6 +62,7 @@ SAYS: dict[tuple[str, str], str] = {
     ("resume", "stopped"): "container not paused",
     ("signal", "stopped"): "container not running",
     ("kill", "stopped"): "container not running",
+    ("update", "stopped"): "container not running",
 }
 """What runc says where it is not. Of delete, see `_refused`."""
 
@@ -66,6 +70,18 @@ SIGHUP, SIGINT, SIGQUIT, SIGKILL, SIGUSR1, SIGTERM, SIGCHLD, SIGCONT, SIGSTOP, S
     1, 2, 3, 9, 10, 15, 17, 18, 19, 28,
 )  # fmt: skip
 ENDS_AT_FIFO = frozenset({SIGHUP, SIGINT, SIGQUIT, SIGTERM})
+
+UPDATES = (
+    Resources(pids=Pids(limit=64)),
+    Resources(pids=Pids(limit=-1)),
+    Resources(cpu=CPU(shares=512, quota=50_000)),
+    Resources(memory=Memory(limit=1 << 30)),
+    Resources(pids=Pids(limit=99), memory=Memory(limit=1 << 31, swap=1 << 32)),
+)
+WRONG_UPDATES = (
+    Resources(cpu=CPU(idle=3)),
+    Resources(pids=Pids(limit=5), memory=Memory(limit=-7)),
+)
 
 WORDS = ("a", "web-1", "B_2.+")
 BAD_IDS = ("", ".", "..", "a/b", "x" * 256, "café", "a b", ",lock")
@@ -352,6 +368,20 @@ class LifecycleMachine(RuleBasedStateMachine):
         if self._may(container.kill, "kill", life):
             life.end(-SIGKILL)
             self._outlive(container, life)
+
+    @precondition(lambda self: self.known)
+    @rule(data=st.data(), wrong=st.booleans())
+    def update(self, data: st.DataObject, wrong: bool) -> None:  # noqa: FBT001  (drawn by name)
+        """Of a handle's own container; it changes no status, and what is wrong with limits nothing at all."""
+        container, life = self._pick(data)
+        resources = data.draw(st.sampled_from(WRONG_UPDATES if wrong else UPDATES), label="resources")
+        call = partial(container.update, resources)
+        if self.lives.get(life.id) is not life:
+            _raised(call, ContainerNotFound)
+        elif wrong and life.status in MAY["update"]:
+            _raised(call, ConfigError)
+        else:
+            self._may(call, "update", life)
 
     @precondition(lambda self: self.known)
     @rule(data=st.data())

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from pathlib import Path
 
+import attrs
 import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
@@ -12,9 +13,11 @@ from hypothesis import strategies as st
 from libcontainer_py.errors import InvalidId, StateError
 from libcontainer_py.init.messages import pack_failure, unpack_failure
 from libcontainer_py.record import Init, Intent, Record
+from libcontainer_py.spec import Pids, Resources, codec
 from libcontainer_py.state import intent as intents
-from libcontainer_py.state import runc
+from libcontainer_py.state import runc, runc_cgroups
 from libcontainer_py.state.names import ALPHABET, check_id, is_id, remains_name, slot_of, slot_of_remains
+from libcontainer_py.testing.strategies import resources
 
 STATES = [
     json.loads((Path(__file__).parents[1] / "unit" / "state" / "data" / name).read_text())
@@ -169,3 +172,55 @@ def test_a_failure_fits_into_one_write(step: str, errno: int, text: str) -> None
     assert found is not None
     assert found[1] == errno
     assert unpack_failure(data[:-1]) is None or len(data) == 12
+
+
+# -- limits, in runc's words ------------------------------------------------------------------------------------------
+
+
+def as_runc_keeps(found: Resources) -> Resources:
+    """Without what its words have no place for: zeros that say nothing, and what it leaves out."""
+    memory, cpu, pids = found.memory, found.cpu, found.pids
+    if memory is not None:
+        memory = attrs.evolve(memory, kernel=None, kernel_tcp=None, use_hierarchy=None)
+        memory = attrs.evolve(
+            memory,
+            disable_oom_killer=memory.disable_oom_killer or None,
+            check_before_update=memory.check_before_update or None,
+        )
+    if pids is not None and pids.limit == 0:
+        pids = Pids(limit=1)
+    network = found.network
+    if network is not None and network.class_id == 0:
+        network = attrs.evolve(network, class_id=None)
+    sections = {"memory": memory, "cpu": cpu, "pids": pids, "block_io": found.block_io, "network": network}
+    kept = {name: None if codec.is_empty(section) else section for name, section in sections.items()}
+    return attrs.evolve(found, devices=(), **kept)
+
+
+def without_zeros(document: dict[str, object]) -> dict[str, object]:
+    """A device without a weight has one of 0 there."""
+    block_io = document.get("blockIO")
+    for entry in block_io.get("weightDevice", []) if isinstance(block_io, dict) else []:
+        for key in ("weight", "leafWeight"):
+            if entry.get(key) == 0:
+                del entry[key]
+    return document
+
+
+@given(resources(1) | resources(2))
+def test_limits_survive_in_the_words_of_runc(found: Resources) -> None:
+    cgroups = runc_cgroups.configuration(found.to_dict(), [], name="web", path="/web", rootless=False)
+    again = without_zeros(runc_cgroups.resources_of(json.loads(json.dumps(cgroups))))
+    assert Resources.from_dict(again) == as_runc_keeps(found)
+
+
+@given(resources(1), resources(2))
+def test_other_limits_take_the_place_of_those_before(first: Resources, second: Resources) -> None:
+    cgroups = runc_cgroups.configuration(first.to_dict(), [], name="web", path="/web", rootless=True)
+    cgroups["tomorrow"] = {"x": 1}
+    changed = runc_cgroups.with_limits(cgroups, second.to_dict())
+    assert changed["devices"] == cgroups["devices"]
+    expected = runc_cgroups.configuration(
+        {**second.to_dict(), "devices": []}, [], name="web", path="/web", rootless=True
+    )
+    assert {**changed, "devices": []} == {**expected, "tomorrow": {"x": 1}}

@@ -15,9 +15,10 @@ from libcontainer_py.backends.memory import MemoryBackend, MemoryDirectory
 from libcontainer_py.backends.procedures import Procedures
 from libcontainer_py.errors import HookError
 from libcontainer_py.lifecycle import status_of
-from libcontainer_py.spec import Hook, Hooks, Linux, Namespace, Root, Spec
+from libcontainer_py.spec import CPU, Hook, Hooks, Linux, Namespace, Pids, Resources, Root, Spec
 
 REQUEST = CreateRequest("web", "/bundle")
+LIMITS = Resources(pids=Pids(limit=5), cpu=CPU(shares=512))
 
 
 class Crash(BaseException):
@@ -97,7 +98,7 @@ def picture(backend) -> dict[str, object]:
     creators = {process.init for process in host.processes.values() if process.parent is None and not process.cgroups}
     return {
         "processes": {process.init for process in host.processes.values() if process.alive} - creators,
-        "cgroups": {path: (cgroup.inode, cgroup.frozen) for path, cgroup in host.cgroups.items()},
+        "cgroups": {path: (cgroup.inode, cgroup.frozen, cgroup.resources) for path, cgroup in host.cgroups.items()},
         "directories": store.ids(),
         "locks": dict(store.locked),
         "readers": len(store.gates),
@@ -130,7 +131,7 @@ def hooked(**kinds: int) -> Spec:
     return Spec(
         root=Root(path="rootfs"),
         hooks=Hooks(**hooks),
-        linux=Linux(namespaces=[Namespace(type="pid"), Namespace(type="mount")]),
+        linux=Linux(namespaces=[Namespace(type="pid"), Namespace(type="mount")], resources=LIMITS),
     )
 
 
@@ -191,6 +192,10 @@ def destroy_by_force(procedures):
     procedures.destroy("web", force=True)
 
 
+def update(procedures):
+    procedures.update("web", Resources(pids=Pids(limit=7)))
+
+
 def sweep(procedures):
     procedures.sweep()
 
@@ -198,6 +203,7 @@ def sweep(procedures):
 SCENARIOS = {
     "create": (nothing, create),
     "release": (created, release),
+    "update": (running, update),
     "destroy stopped": (stopped, destroy),
     "destroy created": (created, destroy),
     "destroy running": (running, destroy_by_force),

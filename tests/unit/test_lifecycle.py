@@ -21,15 +21,16 @@ from libcontainer_py.lifecycle import (
     status_of,
     to_mermaid,
 )
+from libcontainer_py.spec import Pids, Resources
 
 # Written by hand, and on purpose not by a rule: a row that changes in lifecycle.py must be changed here too.
 TABLE = """
-    status     start  spawn  pause  resume  signal  kill  delete
-    creating     .      .      .      .       .      .      .
-    created      x      x      x      .       x      x      x
-    running      .      x      x      .       x      x      .
-    paused       .      .      .      x       x      x      .
-    stopped      .      .      .      .       .      .      x
+    status     start  spawn  pause  resume  signal  kill  update  delete
+    creating     .      .      .      .       .      .      .       .
+    created      x      x      x      .       x      x      x       x
+    running      .      x      x      .       x      x      x       .
+    paused       .      .      .      x       x      x      x       .
+    stopped      .      .      .      .       .      .      .       x
 """
 
 # Read off runc 1.1.5 and the sources of 1.5.1. Engines match on these.
@@ -47,6 +48,7 @@ TEXTS = {
     ("resume", "stopped"): "container not paused",
     ("signal", "stopped"): "container not running",
     ("kill", "stopped"): "container not running",
+    ("update", "stopped"): "container not running",
     ("delete", "running"): "cannot delete container web that is not stopped: running",
     ("delete", "paused"): "cannot delete container web that is not stopped: paused",
     ("start", "creating"): "cannot start a container in the creating state",
@@ -54,6 +56,7 @@ TEXTS = {
     ("resume", "creating"): "cannot resume a container in the creating state",
     ("signal", "creating"): "cannot signal a container in the creating state",
     ("kill", "creating"): "cannot kill a container in the creating state",
+    ("update", "creating"): "cannot update a container in the creating state",
     ("delete", "creating"): "cannot delete container web that is not stopped: creating",
 }
 
@@ -96,6 +99,7 @@ def test_the_words_are_those_of_the_specification():
         "resume",
         "signal",
         "kill",
+        "update",
         "delete",
     ]
     assert f"{Status.CREATED}" == "created"
@@ -174,8 +178,8 @@ def test_the_diagram_starts_as_mermaid_wants():
 
 def test_the_diagram_has_an_arrow_for_each_legal_change():
     drawn = {(before, label) for before, _, label in edges()}
-    # a signal changes no status by itself, and a further process changes none
-    silent = {"signal", "spawn"}
+    # a signal changes no status by itself, and a further process and new limits change none
+    silent = {"signal", "spawn", "update"}
     wanted = {(status, operation) for status, operation, legal in CELLS if legal and operation not in silent}
     assert wanted <= drawn
     assert {label for _, label in drawn - wanted} == {"create", "", "program ends"}
@@ -200,6 +204,7 @@ STEPS = {
     "resume": lambda backend, factory: factory.load("web").resume(),
     "term": lambda backend, factory: factory.load("web").signal(15),
     "kill": lambda backend, factory: factory.load("web").kill(),
+    "update": lambda backend, factory: factory.load("web").update(Resources(pids=Pids(limit=5))),
     "end": lambda backend, factory: backend.host.end(backend.load("web").init, 0),
     "delete": lambda backend, factory: factory.load("web").delete(),
     "force": lambda backend, factory: factory.load("web").delete(force=True),

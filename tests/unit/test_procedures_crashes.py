@@ -21,6 +21,7 @@ from tests.unit.scenes import (
     run_into,
     status,
     steps_of,
+    update,
     world,
 )
 
@@ -132,7 +133,47 @@ def test_the_process_that_has_the_pid_now_is_left_alone(undo):
     assert picture(backend) == empty
 
 
+@pytest.mark.parametrize(
+    ("scenario", "number", "when", "step"), [moment for moment in MOMENTS if moment[0].startswith("update")]
+)
+def test_after_a_crash_of_update_it_runs_and_can_be_updated(scenario, number, when, step):
+    backend, _ = run_into(scenario, number, when, Crash)
+    backend.crash()
+    assert status(backend) == "running"
+    assert limits(backend)[0] in ({"pids": {"limit": 5}, "cpu": {"shares": 512}}, UPDATED)
+    update(Procedures(backend.store, backend.host))
+    assert limits(backend) == (UPDATED, UPDATED)
+
+
 # -- errors -----------------------------------------------------------------------------------------------------------
+
+UPDATED = {"pids": {"limit": 7}, "cpu": {"shares": 512}}
+
+
+def limits(backend):
+    """Those of the cgroup, and those that are written down."""
+    cgroup = backend.host.cgroups["/sys/fs/cgroup/web"]
+    return cgroup.resources.to_dict(), backend.host.resources(backend.load("web")).to_dict()
+
+
+@pytest.mark.parametrize("error", [OSError, KeyboardInterrupt])
+@pytest.mark.parametrize(
+    ("scenario", "number", "when", "step"), [each for each in MOMENTS if each[0].startswith("update")]
+)
+def test_an_update_that_fails_changes_nothing(scenario, number, when, step, error):
+    backend, _ = run_into(scenario, number, when, error)
+    assert backend.store.locked == {}
+    old = {"pids": {"limit": 5}, "cpu": {"shares": 512}}
+    if (step, when) == ("store.save", "after"):
+        # what is written down is done; what comes right after it (Ctrl-C) has the limits as they were
+        assert limits(backend) == (old, UPDATED)
+    elif (step, when) == ("host.set_resources", "after"):
+        # it undoes itself; what comes between its end and the next line is as a kill -9
+        assert limits(backend) == (UPDATED, old)
+    else:
+        assert limits(backend) == (old, old)
+    update(Procedures(backend.store, backend.host))
+    assert limits(backend) == (UPDATED, UPDATED)
 
 
 @pytest.mark.parametrize("error", [OSError, KeyboardInterrupt])

@@ -23,6 +23,7 @@ from libcontainer_py.backends.memory.host import MemoryHost
 from libcontainer_py.backends.memory.processes import (
     HookRun,
     MemoryCgroup,
+    MemoryChange,
     MemoryPreparation,
     MemoryProcess,
     MemoryProgram,
@@ -39,6 +40,7 @@ __all__ = [
     "MemoryBackend",
     "MemoryBirth",
     "MemoryCgroup",
+    "MemoryChange",
     "MemoryClock",
     "MemoryDirectory",
     "MemoryFifo",

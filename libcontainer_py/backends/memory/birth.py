@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     from libcontainer_py.backends.memory.host import MemoryHost
     from libcontainer_py.backends.memory.processes import MemoryPreparation, MemoryProcess
     from libcontainer_py.record import Init, Intent
+    from libcontainer_py.spec import Resources
 
 
 class MemoryBirth:
@@ -24,9 +25,15 @@ class MemoryBirth:
         self._preparation = preparation
         self._process = process
         self._failed: HookError | None = None
+        self._before: dict[str, Resources | None] = {}
 
     def make_cgroups(self) -> Mapping[str, int]:
-        """There are no others than the one that it was born into."""
+        """There are no others than the one that it was born into, which is limited now."""
+        resources = self._preparation.resources
+        with self._host.clock.changed:
+            for path in self._preparation.cgroup_paths if resources is not None else ():
+                self._before[path] = self._host.cgroups[path].resources
+                self._host.cgroups[path].resources = resources
         return {}
 
     def born(self) -> Init:
@@ -77,7 +84,10 @@ class MemoryBirth:
             private_pid_namespace=process.private,
             ours=True,
             hooks=preparation.hooks,
-            document={"libcontainer_py": {"cgroups": dict(intent.cgroups)}},
+            document={
+                "libcontainer_py": {"cgroups": dict(intent.cgroups)},
+                "resources": {} if preparation.resources is None else preparation.resources.to_dict(),
+            },
         )
 
     def let_go(self) -> None:
@@ -92,6 +102,8 @@ class MemoryBirth:
         with self._host.clock.changed:
             if self._process.phase == "born":
                 self._host.end(self._process.init, 1)
+            for path, resources in self._before.items():
+                self._host.cgroups[path].resources = resources
 
     def _check(self, step: str) -> None:
         if not self._process.alive:

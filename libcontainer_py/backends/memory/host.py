@@ -13,6 +13,7 @@ from libcontainer_py.backends.memory.clock import FOREVER, MemoryClock
 from libcontainer_py.backends.memory.processes import (
     HookRun,
     MemoryCgroup,
+    MemoryChange,
     MemoryPreparation,
     MemoryProcess,
     MemoryProgram,
@@ -28,6 +29,7 @@ if TYPE_CHECKING:
 
     from libcontainer_py.backends.base import CreateRequest, Preparation, SpawnRequest
     from libcontainer_py.record import Record
+    from libcontainer_py.spec import Resources
 
 EPOCH = 1_700_000_000
 """The wall clock, seconds since 1970, when the virtual clock says 0."""
@@ -222,6 +224,27 @@ class MemoryHost:
             if paths:
                 self.thaw(record)
 
+    def resources(self, record: Record) -> Resources:
+        """What the record says."""
+        from libcontainer_py.spec import Resources  # noqa: PLC0415  (attrs, for an update alone)
+
+        return Resources.from_dict(record.document.get("resources", {}))
+
+    def set_resources(self, record: Record, given: Resources, after: Resources) -> MemoryChange:
+        """Its cgroup is limited so from now on. Raises CgroupError where it is gone."""
+        del given
+        with self.clock.changed:
+            cgroups = [self.cgroups[path] for path in self._paths(record)]
+            if not cgroups:
+                raise self._gone(record)
+            change = MemoryChange(
+                record._replace(document={**record.document, "resources": after.to_dict()}),
+                [(cgroup, cgroup.resources) for cgroup in cgroups],
+            )
+            for cgroup in cgroups:
+                cgroup.resources = after
+            return change
+
     def wait(self, init: Init, *, timeout: float | None) -> Exit | None:
         """Wait until it ended; None: not within `timeout` seconds. Its parent alone learns how."""
         deadline = FOREVER if timeout is None else self.now() + timeout
@@ -304,12 +327,15 @@ class MemoryHost:
     def _paths(self, record: Record) -> list[str]:
         return [path for path in record.cgroup_paths.values() if path in self.cgroups]
 
+    def _gone(self, record: Record) -> CgroupError:
+        where = next(iter(record.cgroup_paths.values()), record.id)
+        return CgroupError(where, "No such file or directory", errno=errno.ENOENT)
+
     def _set_frozen(self, record: Record, *, frozen: bool) -> None:
         with self.clock.changed:
             paths = self._paths(record)
             if not paths:
-                where = next(iter(record.cgroup_paths.values()), record.id)
-                raise CgroupError(where, "No such file or directory", errno=errno.ENOENT)
+                raise self._gone(record)
             for path in paths:
                 self.cgroups[path].frozen = frozen
                 for process in self.members(path):

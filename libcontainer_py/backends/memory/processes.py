@@ -10,8 +10,8 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
 
     from libcontainer_py.backends.base import CreateRequest, Failure
-    from libcontainer_py.record import Init
-    from libcontainer_py.spec import Hook, Spec
+    from libcontainer_py.record import Init, Record
+    from libcontainer_py.spec import Hook, Resources, Spec
 
 CGROUPS = "/sys/fs/cgroup"
 HOOK_KINDS = ("prestart", "createRuntime", "createContainer", "startContainer", "poststart", "poststop")
@@ -82,11 +82,25 @@ class MemoryProcess:
 class MemoryCgroup:
     """A cgroup directory; which processes are in it, the processes say."""
 
-    __slots__ = ("frozen", "inode")
+    __slots__ = ("frozen", "inode", "resources")
 
     def __init__(self, inode: int) -> None:
         self.inode: int = inode
         self.frozen: bool = False
+        self.resources: Resources | None = None
+        """What it is limited to; nothing is counted here, and nothing refused for it. None: nothing was asked for."""
+
+
+class MemoryChange(NamedTuple):
+    """Limits of cgroups that were changed."""
+
+    record: Record
+    before: list[tuple[MemoryCgroup, Resources | None]]
+
+    def undo(self) -> None:
+        """They are as they were."""
+        for cgroup, resources in self.before:
+            cgroup.resources = resources
 
 
 class MemoryPreparation:
@@ -103,6 +117,7 @@ class MemoryPreparation:
         self.hooks: Mapping[str, list[Any]] = {}
         self.fifo_owner: tuple[int, int] = (0, 0)
         self.cgroup_paths: tuple[str, ...] = (f"{CGROUPS}/{request.container_id}",)
+        self.resources: Resources | None = None
         if request.spec is not None:
             self._use(request.spec)
 
@@ -125,6 +140,8 @@ class MemoryPreparation:
         self.private_pid_namespace = linux is not None and any(
             namespace.type == "pid" and namespace.path is None for namespace in linux.namespaces
         )
+        if linux is not None:
+            self.resources = linux.resources
         if linux is not None and linux.cgroups_path:
             self.cgroup_paths = (f"{CGROUPS}/{linux.cgroups_path.lstrip('/')}",)
 
