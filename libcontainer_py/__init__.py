@@ -40,18 +40,22 @@ if TYPE_CHECKING:
     from libcontainer_py.factory import Factory as Factory
     from libcontainer_py.lifecycle import Operation as Operation
     from libcontainer_py.lifecycle import Status as Status
-    from libcontainer_py.process import DEVNULL as DEVNULL
-    from libcontainer_py.process import PIPE as PIPE
     from libcontainer_py.process import ExitStatus as ExitStatus
-    from libcontainer_py.process import Result as Result
     from libcontainer_py.record import Swept as Swept
+    from libcontainer_py.result import Outcome as Outcome
+    from libcontainer_py.result import Result as Result
+    from libcontainer_py.result import Usage as Usage
     from libcontainer_py.sandbox import run as run
     from libcontainer_py.spec import Spec as Spec
     from libcontainer_py.spec import State as State
+    from libcontainer_py.streams import DEVNULL as DEVNULL
+    from libcontainer_py.streams import PIPE as PIPE
+    from libcontainer_py.streams import STDOUT as STDOUT
 
 __all__ = [
     "DEVNULL",
     "PIPE",
+    "STDOUT",
     "Backend",
     "BrokenStateWarning",
     "CgroupError",
@@ -75,6 +79,7 @@ __all__ = [
     "LinuxBackend",
     "MemoryBackend",
     "Operation",
+    "Outcome",
     "Problem",
     "ProgramNotFound",
     "Result",
@@ -86,6 +91,7 @@ __all__ = [
     "StepError",
     "Swept",
     "UnsupportedPlatform",
+    "Usage",
     "__version__",
     "run",
 ]
@@ -122,10 +128,12 @@ _ROOMS = {
     ),
     "factory": ("Factory",),
     "lifecycle": ("Operation", "Status"),
-    "process": ("DEVNULL", "PIPE", "ExitStatus", "Result"),
+    "process": ("ExitStatus",),
     "record": ("Swept",),
+    "result": ("Outcome", "Result", "Usage"),
     "sandbox": ("run",),
     "spec": ("Spec", "State"),
+    "streams": ("DEVNULL", "PIPE", "STDOUT"),
 }
 _HOMES = {name: room for room, names in _ROOMS.items() for name in names}
 

@@ -36,7 +36,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
 
     from libcontainer_py.lifecycle import Operation, Status
-    from libcontainer_py.process import Result
+    from libcontainer_py.result import Result
 
 
 class Problem:
@@ -151,7 +151,7 @@ class CreateError(StepError):
 class StartError(StepError):
     """The program could not be executed. `result` is set by `run()`."""
 
-    result: Result | None = None
+    result: Result[bytes | str] | None = None
 
 
 class ProgramNotFound(StartError, FileNotFoundError):  # type: ignore[misc]  # errno is an int in both, never None here
@@ -196,7 +196,7 @@ class ContainerTimeout(ContainerError, TimeoutError):
     `run()`.
     """
 
-    result: Result | None = None
+    result: Result[bytes | str] | None = None
 
     def __init__(self, message: str, *, timeout: float | None = None, released: bool = False, hint: str = "") -> None:
         super().__init__(message, hint=hint)
@@ -211,10 +211,11 @@ class LauncherError(ContainerError):
 class CommandFailed(ContainerError):
     """A command ended with a failure. `result` tells everything about it."""
 
-    def __init__(self, result: Result, args: Sequence[str]) -> None:
+    def __init__(self, result: Result[bytes | str], args: Sequence[str]) -> None:
         how = f"exit code {result.returncode}" if result.returncode >= 0 else f"signal {-result.returncode}"
-        super().__init__(f"command {args[0] if args else ''!r} failed with {how}")
-        self.result = result
+        short = "; memory was short" if result.outcome == "oom" else ""
+        super().__init__(f"command {args[0] if args else ''!r} failed with {how}{short}")
+        self.result: Result[bytes | str] = result
 
 
 class UnsupportedPlatform(ContainerError):

@@ -8,27 +8,20 @@ import warnings
 from libcontainer_py.backends.base import CreateRequest
 from libcontainer_py.container import Container
 from libcontainer_py.errors import BrokenStateWarning, ConfigError, ContainerNotFound, Problem, StateError
-from libcontainer_py.process import PIPE
+from libcontainer_py.pipes import descriptor_of
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     import builtins
     from collections.abc import Callable
-    from typing import Protocol, TypeAlias
+    from typing import TypeAlias
 
     from libcontainer_py.backends.base import Backend
+    from libcontainer_py.pipes import Stdio
     from libcontainer_py.record import Swept
     from libcontainer_py.spec import Spec
 
-    class HasFileno(Protocol):
-        """A file."""
-
-        def fileno(self) -> int: ...
-
     StrPath: TypeAlias = "str | os.PathLike[str]"
-    Stdio: TypeAlias = int | HasFileno | None
-
-_STDOUT = -2  # subprocess.STDOUT
 
 
 class Factory:
@@ -150,17 +143,3 @@ def _spec(given: object) -> Spec:
             f"a bundle is the path of a directory, or a Spec, not {type(given).__name__}; Spec.from_dict makes one"
         )
     return given
-
-
-def descriptor_of(stream: Stdio) -> int | None:
-    """The descriptor of a stream as create takes it; None stays None: inherit. Raises TypeError, ValueError."""
-    if stream is None:
-        return None
-    if isinstance(stream, int):
-        if stream in (PIPE, _STDOUT):
-            name = "PIPE" if stream == PIPE else "STDOUT"
-            raise ValueError(f"{name} cannot be used here: give a file or its descriptor, as one end of os.pipe()")
-        return stream
-    if not hasattr(stream, "fileno"):
-        raise TypeError(f"a stream is None, DEVNULL, a file or its descriptor, not {type(stream).__name__}")
-    return stream.fileno()

@@ -1,15 +1,8 @@
-"""How a container ended, and what a command in one gave back."""
+"""How a container ended, and signals by their names."""
 
 from __future__ import annotations
 
 from typing import NamedTuple
-
-from libcontainer_py.errors import CommandFailed
-
-DEVNULL = -3
-"""For stdin, stdout and stderr: /dev/null. The same number as subprocess.DEVNULL."""
-PIPE = -1
-"""For stdout and stderr of `run()`: capture it. The same number as subprocess.PIPE."""
 
 _SIGNALS = (
     *("HUP", "INT", "QUIT", "ILL", "TRAP", "ABRT", "BUS", "FPE", "KILL", "USR1", "SEGV", "USR2", "PIPE", "ALRM"),
@@ -68,19 +61,3 @@ class ExitStatus(NamedTuple):
         if self.returncode is None:
             return None
         return self.returncode if self.returncode >= 0 else 128 - self.returncode
-
-
-class Result(NamedTuple):
-    """What a command in a container gave back."""
-
-    args: tuple[str, ...]
-    returncode: int
-    """The exit code, or the negative number of the signal that ended it, as in subprocess."""
-    stdout: bytes | None
-    """What it wrote; None where it was not captured."""
-    stderr: bytes | None
-
-    def check_returncode(self) -> None:
-        """Raise CommandFailed unless the returncode is 0."""
-        if self.returncode:
-            raise CommandFailed(self, self.args)

@@ -17,19 +17,20 @@ against using up processor, memory and process ids.
 from __future__ import annotations
 
 import os
-import select
 
 from libcontainer_py.backends.base import CreateRequest
 from libcontainer_py.container import Container
-from libcontainer_py.factory import Factory, descriptor_of
+from libcontainer_py.factory import Factory
 from libcontainer_py.kernel import mountinfo, process
-from libcontainer_py.process import PIPE, Result
+from libcontainer_py.pipes import Pipes
+from libcontainer_py.result import Result, outcome_of
+from libcontainer_py.streams import PIPE, Capture, Exchange
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping, Sequence
 
-    from libcontainer_py.factory import Stdio
+    from libcontainer_py.pipes import Stdio
     from libcontainer_py.spec import Spec
     from libcontainer_py.spec.config import Mount
 
@@ -41,7 +42,6 @@ _ON_DISK = frozenset(
     "bcachefs btrfs cramfs erofs ext2 ext3 ext4 f2fs iso9660 jfs nfs nfs4 nilfs2 overlay reiserfs squashfs udf "
     "virtiofs xfs zfs".split()
 )
-_CHUNK = 65536
 
 
 def run(
@@ -54,7 +54,7 @@ def run(
     stderr: Stdio = PIPE,
     check: bool = False,
     factory: Factory | None = None,
-) -> Result:
+) -> Result[bytes]:
     """Run a command in a fresh container on the host's file system, and give back its output and returncode.
 
     `env` is added to PATH, HOME and LANG; `cwd` is absolute, by default /. Streams are as in subprocess; stdout and
@@ -64,22 +64,23 @@ def run(
     """
     command = _arguments(args)
     factory = factory if factory is not None else Factory()
-    captured: dict[int, bytearray] = {}
-    given: list[int] = []  # the container's ends
-    try:
-        out_end, err_end = (_end(stream, captured, given) for stream in (stdout, stderr))
-        with _container(factory, command, env, cwd, (stdin, out_end, err_end)) as container:
-            while given:
-                os.close(given.pop())
+    with Pipes(stdin, stdout, stderr) as pipes:
+        exchange = Exchange(outputs=pipes.outputs)
+        captured = {"stdout": Capture(None), "stderr": Capture(None)}
+        with _container(factory, command, env, cwd, pipes.given) as container:
+            pipes.release()
             container.start()
-            _drain(captured)
+            for name, chunk in pipes.drive(exchange):
+                captured[name].take(chunk)
             status = container.wait()
-    finally:
-        for descriptor in (*given, *captured):
-            os.close(descriptor)
-    outputs = iter(bytes(buffer) for buffer in captured.values())
-    out, err = (next(outputs) if stream == PIPE else None for stream in (stdout, stderr))
-    result = Result(command, 0 if status.returncode is None else status.returncode, out, err)
+    returncode = 0 if status.returncode is None else status.returncode
+    result = Result(
+        args=command,
+        returncode=returncode,
+        stdout=captured["stdout"].value(),
+        stderr=captured["stderr"].value(),
+        outcome=outcome_of(returncode=returncode),
+    )
     if check:
         result.check_returncode()
     return result
@@ -91,41 +92,16 @@ def _arguments(args: Sequence[str]) -> tuple[str, ...]:
     return tuple(args)
 
 
-def _end(stream: Stdio, captured: dict[int, bytearray], given: list[int]) -> Stdio:
-    if stream != PIPE:
-        return stream
-    ours, theirs = os.pipe()
-    captured[ours] = bytearray()
-    given.append(theirs)
-    return theirs
-
-
-def _drain(captured: dict[int, bytearray]) -> None:
-    """Read all pipes to their ends."""
-    poll = select.poll()
-    for descriptor in captured:
-        poll.register(descriptor, select.POLLIN)
-    still = len(captured)
-    while still:
-        for descriptor, _ in poll.poll():
-            chunk = os.read(descriptor, _CHUNK)
-            captured[descriptor] += chunk
-            if not chunk:
-                poll.unregister(descriptor)
-                still -= 1
-
-
 def _container(
     factory: Factory,
     command: tuple[str, ...],
     env: Mapping[str, str] | None,
     cwd: str | None,
-    streams: tuple[Stdio, Stdio, Stdio],
+    streams: tuple[int | None, int | None, int | None],
 ) -> Container:
     container_id = f"sandbox-{os.urandom(8).hex()}"
     spec = _spec(command, {**ENVIRONMENT, **(env or {})}, cwd or "/", factory.directory(container_id))
-    stdin, stdout, stderr = map(descriptor_of, streams)
-    request = CreateRequest(container_id, "", spec, stdin, stdout, stderr, reaper=True)
+    request = CreateRequest(container_id, "", spec, *streams, reaper=True)
     return Container.of(factory.backend, factory.backend.create(request), owner=True)
 
 

@@ -13,7 +13,7 @@ from pathlib import Path
 import pytest
 
 from libcontainer_py import ContainerError, Factory
-from libcontainer_py.process import DEVNULL
+from libcontainer_py.streams import DEVNULL
 from tests.bundles import config, make_bundle
 from tests.crashes import PATIENCE
 

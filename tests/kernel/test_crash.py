@@ -20,8 +20,8 @@ from libcontainer_py import ContainerError, ContainerNotFound, Factory, Status
 from libcontainer_py.backends.base import CreateRequest
 from libcontainer_py.backends.linux import LinuxHost
 from libcontainer_py.backends.procedures import Procedures
-from libcontainer_py.process import DEVNULL
 from libcontainer_py.state.directory import Directory
+from libcontainer_py.streams import DEVNULL
 from tests.bundles import config, make_bundle
 from tests.crashes import Child, Line, Orphanage, Stepped, orphanage, readable
 

@@ -157,7 +157,7 @@ def test_streams_can_be_left_alone_or_given(user: User) -> None:
         "with tempfile.TemporaryFile() as file:\n"
         "    file.write(b'given'); file.seek(0)\n"
         "    result = run(['sh', '-c', 'cat; echo e >&2'], stdin=file, stdout=None, stderr=DEVNULL)\n"
-        "    assert (result.stdout, result.stderr) == (None, None)\n"
+        "    assert (result.stdout, result.stderr) == (b'', b'')\n"
         "assert run(['cat'], stdin=DEVNULL).stdout == b''\n"
     )
     process = user.popen("-c", code)

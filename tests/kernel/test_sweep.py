@@ -11,9 +11,9 @@ import pytest
 from libcontainer_py import StateError, Status, cgroups
 from libcontainer_py.backends import procedures
 from libcontainer_py.kernel import process
-from libcontainer_py.process import DEVNULL
 from libcontainer_py.record import Init, Intent
 from libcontainer_py.state.directory import Directory
+from libcontainer_py.streams import DEVNULL
 from tests.crashes import PATIENCE, Child, in_child, readable
 from tests.kernel.workshop import runc_spec
 

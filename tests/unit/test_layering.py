@@ -60,12 +60,14 @@ MAY_IMPORT = {
         "backends.base backends.procedures backends.children backends.demands backends.preparation backends.birth "
         f"backends.spawning plan hooks state cgroups {BELOW}"
     ),
+    "pipes": "streams",
+    "result": "errors",  # beside process, which must load no attrs
     "process": VERBS,
     "container": f"process {VERBS}",
-    "factory": f"process container backends.linux {VERBS}",
+    "factory": f"process pipes container backends.linux {VERBS}",
     # backends.base: to ask for the reaper, which is no public option of create; kernel: what is mounted on the host
-    "sandbox": "factory container process streams spec plan.default_seccomp backends.base kernel errors",
-    "aio": "factory container process sandbox streams errors",
+    "sandbox": "factory container process pipes result streams spec plan.default_seccomp backends.base kernel errors",
+    "aio": "factory container process pipes result sandbox streams errors",
     "doctor": "backends backends.base backends.linux cgroups kernel kernel.constants errors",
     "testing": f"factory container process sandbox state backends.procedures backends.memory {VERBS}",
     "cli": ROOT,

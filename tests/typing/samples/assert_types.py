@@ -12,6 +12,7 @@ import libcontainer_py
 from libcontainer_py import (
     DEVNULL,
     PIPE,
+    STDOUT,
     Backend,
     BrokenStateWarning,
     ConfigError,
@@ -25,6 +26,7 @@ from libcontainer_py import (
     LinuxBackend,
     MemoryBackend,
     Operation,
+    Outcome,
     Problem,
     ProgramNotFound,
     Result,
@@ -34,6 +36,7 @@ from libcontainer_py import (
     StateError,
     Status,
     Swept,
+    Usage,
     run,
 )
 from libcontainer_py.lifecycle import LEGAL, Facts, is_legal, status_of, to_mermaid
@@ -96,13 +99,17 @@ def containers(container: Container) -> None:
 
 def commands() -> None:
     result = run(["echo", "hello"])
-    assert_type(result, Result)
+    assert_type(result, Result[bytes])
     assert_type(result.returncode, int)
-    assert_type(result.stdout, bytes | None)
+    assert_type(result.signal, int | None)
+    assert_type(result.stdout, bytes)
+    assert_type(result.outcome, Outcome)
+    assert_type(result.usage, Usage)
+    assert_type(result.usage.cpu_seconds, float)
     assert_type(result.check_returncode(), None)
-    run(
-        ("ls", "-l"), env={"A": "b"}, cwd="/usr", stdin=DEVNULL, stdout=None, stderr=PIPE, check=True, factory=Factory()
-    )
+    run(("ls", "-l"), env={"A": "b"}, cwd="/usr", stdin=DEVNULL, stdout=PIPE, stderr=STDOUT)
+    with open("/dev/null", "wb") as file:
+        run(["ls"], stdin=None, stdout=None, stderr=file, check=True, factory=Factory())
 
 
 def failures(container: Container) -> None:

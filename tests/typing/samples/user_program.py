@@ -25,8 +25,7 @@ def run_to_the_end(factory: Factory, bundle: str, *, seconds: float) -> int:
 
 def main() -> int:
     greeting = libcontainer_py.run(["echo", "hello"])
-    if greeting.stdout is not None:
-        sys.stdout.buffer.write(greeting.stdout)
+    sys.stdout.buffer.write(greeting.stdout)
     factory = Factory("/run/jobs")
     try:
         code = run_to_the_end(factory, sys.argv[1], seconds=10)

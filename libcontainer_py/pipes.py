@@ -1,0 +1,184 @@
+"""The pipes between this process and a command, driven by poll: no thread, no signal, nobody waited for in vain.
+
+Our ends alone are non-blocking: each end of a pipe is an open file of its own, so the command's stay as a program
+expects them.
+"""
+
+from __future__ import annotations
+
+import os
+import select
+import time
+from math import inf
+
+from libcontainer_py.streams import CHUNK, PIPE, STDOUT
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from types import TracebackType
+    from typing import Protocol, TypeAlias
+
+    from libcontainer_py.streams import Exchange
+
+    class HasFileno(Protocol):
+        """A file."""
+
+        def fileno(self) -> int: ...
+
+    Stdio: TypeAlias = int | HasFileno | None
+
+
+class Pipes:
+    """The pipes of one command, for those of its streams that are PIPE.
+
+    `given` is what the command is to get as stdin, stdout and stderr: descriptors, DEVNULL, or None to inherit. With
+    `release` its ends are closed here, with `close` or at the end of a `with` block all of them.
+    """
+
+    __slots__ = ("_ours", "_theirs", "given")
+
+    def __init__(self, stdin: Stdio, stdout: Stdio, stderr: Stdio) -> None:
+        """Raises TypeError and ValueError for what is no stream, OSError where descriptors are short."""
+        self._ours: dict[str, int] = {}
+        self._theirs: list[int] = []
+        try:
+            first = self._end("stdin", stdin)
+            second = self._end("stdout", stdout)
+            third = (1 if second is None else second) if stderr == STDOUT else self._end("stderr", stderr)
+        except BaseException:
+            self.close()
+            raise
+        self.given: tuple[int | None, int | None, int | None] = (first, second, third)
+
+    def _end(self, name: str, stream: Stdio) -> int | None:
+        if stream != PIPE:
+            return descriptor_of(stream)
+        ends = os.pipe()
+        ours, theirs = ends[::-1] if name == "stdin" else ends
+        self._ours[name] = ours
+        self._theirs.append(theirs)
+        os.set_blocking(ours, False)
+        return theirs
+
+    def __enter__(self) -> Pipes:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
+    ) -> None:
+        self.close()
+
+    @property
+    def outputs(self) -> tuple[str, ...]:
+        """Those of `stdout` and `stderr` that we read."""
+        return tuple(name for name in self._ours if name != "stdin")
+
+    def descriptor(self, name: str) -> int | None:
+        """Our end of a stream; None where it has none, or it was closed."""
+        return self._ours.get(name)
+
+    def release(self) -> None:
+        """Close the command's ends: it has them now."""
+        while self._theirs:
+            os.close(self._theirs.pop())
+
+    def close(self) -> None:
+        """Close everything."""
+        self.release()
+        while self._ours:
+            os.close(self._ours.popitem()[1])
+
+    def _close(self, name: str) -> None:
+        descriptor = self._ours.pop(name, None)
+        if descriptor is not None:
+            os.close(descriptor)
+
+    # -- the loop -------------------------------------------------------------------------------------------------
+
+    def drive(self, exchange: Exchange, *, ended: int | None = None) -> Iterator[tuple[str, bytes]]:
+        """Write and read until the exchange is over or its deadline (of time.monotonic) has come: (stream, chunk).
+
+        `ended` is a descriptor that becomes readable when everybody who may have the streams is gone, such as the pidfd
+        of a container's init: what has arrived by then is read, and nothing more is waited for.
+        """
+        poll = select.poll()
+        names: dict[int, str] = {}
+        for name in (*exchange.reading, *(("stdin",) if exchange.writing else ())):
+            descriptor = self._ours[name]
+            names[descriptor] = name
+            poll.register(descriptor, select.POLLOUT if name == "stdin" else select.POLLIN)
+        if ended is not None:
+            poll.register(ended, select.POLLIN)
+        while not exchange.over:
+            left = exchange.left(time.monotonic())
+            if not left:
+                return
+            ready = [descriptor for descriptor, _ in poll.poll(None if left == inf else left * 1000)]
+            if ended in ready:
+                yield from self.rest(exchange)
+                return
+            for descriptor in ready:
+                if names[descriptor] == "stdin":
+                    self._write(exchange, descriptor, poll)
+                else:
+                    chunk = self._read(exchange, names[descriptor], poll)
+                    if chunk:
+                        yield names[descriptor], chunk
+
+    def rest(self, exchange: Exchange) -> Iterator[tuple[str, bytes]]:
+        """What lies in the pipes now, without waiting; then the exchange is over.
+
+        No more than a pipe can hold, since somebody may go on writing.
+        """
+        import fcntl  # noqa: PLC0415  (not there on other systems)
+
+        for name in exchange.reading:
+            left = fcntl.fcntl(self._ours[name], fcntl.F_GETPIPE_SZ)
+            while left > 0 and (chunk := self._read(exchange, name, None)):
+                left -= len(chunk)
+                yield name, chunk
+        exchange.give_up()
+        self._close("stdin")
+
+    def _write(self, exchange: Exchange, descriptor: int, poll: select.poll) -> None:
+        chunk = exchange.chunk()
+        try:
+            if chunk:
+                exchange.wrote(os.write(descriptor, chunk))
+                return
+        except BlockingIOError:
+            return
+        except BrokenPipeError:
+            pass  # the command reads no more, as `head` does
+        poll.unregister(descriptor)
+        self._close("stdin")
+        exchange.closed()
+
+    def _read(self, exchange: Exchange, name: str, poll: select.poll | None) -> bytes:
+        """What an output says now; b"" at its end, and where it says nothing."""
+        descriptor = self._ours[name]
+        try:
+            chunk = os.read(descriptor, CHUNK)
+        except BlockingIOError:
+            return b""
+        exchange.received(name, chunk)
+        if not chunk:
+            if poll is not None:
+                poll.unregister(descriptor)
+            self._close(name)
+        return chunk
+
+
+def descriptor_of(stream: Stdio) -> int | None:
+    """The descriptor of a stream as create takes it; None stays None: inherit. Raises TypeError, ValueError."""
+    if stream is None:
+        return None
+    if isinstance(stream, int):
+        if stream in (PIPE, STDOUT):
+            name = "PIPE" if stream == PIPE else "STDOUT"
+            raise ValueError(f"{name} cannot be used here: give a file or its descriptor, as one end of os.pipe()")
+        return stream
+    if not hasattr(stream, "fileno"):
+        raise TypeError(f"a stream is None, DEVNULL, a file or its descriptor, not {type(stream).__name__}")
+    return stream.fileno()
