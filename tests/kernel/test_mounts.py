@@ -88,6 +88,8 @@ TIMES = {"noatime", "relatime", "nodiratime"}
         (["rbind", "relatime"], {"rw", "relatime"}, {"rw"}),
         (["rbind", "strictatime"], {"rw"}, {"rw"}),
         (["rbind", "atime"], {"rw", "relatime"}, {"rw"}),
+        (["rbind", "nostrictatime"], {"rw", "relatime"}, {"rw"}),
+        (["rbind", "nodiratime"], {"rw", "noatime", "nodiratime"}, {"rw"}),
         (["rbind", "noatime", "nodiratime"], {"rw", "noatime", "nodiratime"}, {"rw"}),
     ],
 )
