@@ -31,10 +31,18 @@ _BEGIN = 0xFFFF
 _HOOK_FAILURE = re.compile(
     r"hooks\.createContainer\[(\d+)\] \((.*?)\): (exit code (\d+)|signal (\d+)|.*?)(: .*)?", re.DOTALL
 )
+_MASKED = "is /proc or /sys masked here, as in a container? A user namespace may not show more than we see"
+_LOCKED = "a user namespace may not take away what a mount of the host's has, such as nosuid"
 _HINTS = {
-    ("mount", 1): "is /proc or /sys masked here, as in a container? A user namespace may not show more than we see",
+    ("mount", 1): _MASKED,
+    ("mount_detached", 1): _MASKED,
     ("limits", 1): "raising a hard limit takes CAP_SYS_RESOURCE",
     ("mount", 22): "the kernel refused an option of this mount",
+    ("mount_detached", 22): "the kernel refused an option of this mount",
+    ("bind", 1): _LOCKED,
+    ("bind", 22): "with a user namespace, what has mounts below it can be bound with them alone: rbind",
+    ("remount", 1): _LOCKED,
+    ("remount", 22): "is something mounted there? And the kernel may have refused an option",
     ("apparmor", 2): "no such profile is loaded; aa-status lists those that are, apparmor_parser loads one",
     ("apparmor", 13): "we are confined ourselves, by a profile that does not let us change to this one",
     ("selinux", 13): "the policy does not let us set it",

@@ -1,4 +1,4 @@
-"""The container's file system: root, mounts, devices, masks, and the change into it.
+"""The container's file system: root, devices, masks, and the change into it; `mounts` mounts into it.
 
 A path of the container is resolved with openat2(RESOLVE_IN_ROOT) below the root's descriptor, so that no symlink of a
 hostile root file system leads out, and the mount goes onto the descriptor that came out of it, so that nothing can be

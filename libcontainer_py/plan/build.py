@@ -45,7 +45,7 @@ def build(
 ) -> Plan:
     """The plan for a valid Spec.
 
-    `attach`: there are v1 cgroups to join. `state` is the OCI state for startContainer hooks.
+    `attach`: there are v1 cgroups to join. `state` is the OCI state for startContainer hooks. Raises ConfigError.
     """
     if spec.process is None or spec.linux is None:
         raise AssertionError("validation lets no such Spec through")

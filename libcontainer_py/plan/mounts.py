@@ -9,6 +9,7 @@ from __future__ import annotations
 import posixpath
 import stat
 
+from libcontainer_py.errors import ConfigError, Problem
 from libcontainer_py.kernel import constants as c
 from libcontainer_py.plan.steps import MappedMount, Step
 from libcontainer_py.spec.mount_options import parse
@@ -180,7 +181,9 @@ def _cgroup_mount(
     if facts.cgroups_v2:
         if own_namespace or "" not in cgroup_paths:
             return _mount(mount, destination, options, why)
+        _refuse_data(options, why)
         return Step("bind", (cgroup_paths[""], destination, True, changes), why)
+    _refuse_data(options, why)
     hierarchies: list[tuple[str, str, str]] = []
     links: list[tuple[str, str]] = []
     for name, controllers in facts.hierarchies:
@@ -193,6 +196,15 @@ def _cgroup_mount(
     of_tmpfs = (("mode", "755"), ("context", label)) if label else (("mode", "755"),)
     arguments = (destination, flags, of_tmpfs, tuple(hierarchies), tuple(links), _changes(options))
     return Step("cgroups_v1", arguments, why)
+
+
+def _refuse_data(options: Options, why: str) -> None:
+    """Options of cgroup2 are for who mounts it anew. Raises ConfigError."""
+    if options.data:
+        hint = "leave it out, or add a cgroup namespace on a host with cgroup v2 alone"
+        raise ConfigError(
+            [Problem(f"{why}.options", f"the cgroups of this container take no {options.data!r}", hint=hint)]
+        )
 
 
 def devices(spec: Spec, facts: HostFacts) -> Iterator[Step]:

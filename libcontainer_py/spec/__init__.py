@@ -1,8 +1,8 @@
 """The OCI runtime specification's documents as attrs classes.
 
 `config` and `linux` follow config.md and config-linux.md, `state` follows runtime.md, `features` (loaded on first use)
-follows features.md. `codec` turns JSON into them and back, `validate` with `rules` and `seccomp` says what is wrong
-with their values, `defaults` makes usual ones. Pure: no file, no system call.
+follows features.md. `codec` turns JSON into them and back, `validate` with `rules`, `mount_options` and `seccomp`
+says what is wrong with their values, `defaults` makes usual ones. Pure: no file, no system call.
 """
 
 from __future__ import annotations

@@ -345,8 +345,18 @@ def test_a_flag_that_is_locked_cannot_be_taken_away(
 ) -> None:
     subprocess.run(["mount", "-o", "remount,bind,nosuid", str(tree)], check=True)
     config["mounts"] += [bind(tree, "rbind"), bind(tree, "rbind", *options)]
-    with pytest.raises(CreateError, match=r"mounts\[8\].*Operation not permitted"):
+    with pytest.raises(CreateError, match=r"mounts\[8\].*Operation not permitted") as caught:
         workshop.create(mapped(workshop, config, "tree"))
+    assert "such as nosuid" in caught.value.hint
+
+
+def test_a_user_namespace_binds_what_has_mounts_below_with_them_alone(
+    workshop: Workshop, config: Config, tree: Path
+) -> None:
+    config["mounts"].append(bind(tree, "bind"))
+    with pytest.raises(CreateError, match=r"mounts\[7\].*Invalid argument") as caught:
+        workshop.create(mapped(workshop, config, "tree"))
+    assert "rbind" in caught.value.hint
 
 
 # -- tmpfs ------------------------------------------------------------------------------------------------------------

@@ -10,6 +10,7 @@ from typing import Any
 import attrs
 import pytest
 
+from libcontainer_py.errors import ConfigError
 from libcontainer_py.init.executor import Executor
 from libcontainer_py.init.mounts import Mounts
 from libcontainer_py.kernel import constants as c
@@ -220,6 +221,12 @@ def test_the_cgroups_of_v2() -> None:
     (step,) = mounts.mounts(spec(one), "/b", V2, {"": "/sys/fs/cgroup/c"})
     changes = ((False, RDONLY, 0, 0), (True, 0, 0, c.MS_PRIVATE))
     assert step == ("bind", ("/sys/fs/cgroup/c", "/d", True, changes), "mounts[0]")
+
+
+@pytest.mark.parametrize(("facts", "paths"), [(V1, {"cpu": "/c"}), (V2, {"": "/c"})])
+def test_data_that_no_cgroup_mount_could_have(facts: HostFacts, paths: dict[str, str]) -> None:
+    with pytest.raises(ConfigError, match=r"mounts\[0\].options: the cgroups of this container take no 'nsdelegate'"):
+        list(mounts.mounts(spec(mount("nsdelegate", "ro", kind="cgroup")), "/b", facts, paths))
 
 
 def test_the_cgroups_of_v1() -> None:
