@@ -17,9 +17,12 @@ from libcontainer_py.kernel import process
 class Child:
     """A process of ours: made by the fork server with us as its parent. Its exit status is asked for once."""
 
-    __slots__ = ("_guard", "control", "pid", "pidfd", "returncode", "start")
+    __slots__ = ("_asked", "_guard", "container", "control", "pid", "pidfd", "returncode", "start")
 
     def __init__(self, pid: int, pidfd: int, start: int) -> None:
+        self.container: tuple[int, int] | None = None
+        """Pid and start of the init of the container that it joined; None: it is an init."""
+        self._asked = False
         self.pid: int = pid
         self.pidfd: int = pidfd
         self.start: int = start
@@ -31,17 +34,33 @@ class Child:
     def reap(self) -> int | None:
         """The returncode of a child that ended; None where somebody else took it (a host that ignores SIGCHLD)."""
         with self._guard:
+            self._wait()
             if self.pidfd >= 0:
-                try:
-                    found = os.waitid(os.P_PIDFD, self.pidfd, os.WEXITED)
-                except ChildProcessError:
-                    found = None
-                if found is not None:
-                    self.returncode = found.si_status if found.si_code == os.CLD_EXITED else -found.si_status
                 os.close(self.pidfd)
                 self.pidfd = -1
                 self._ask()
             return self.returncode
+
+    def collect(self) -> None:
+        """Take it from the kernel, which has ended it, and leave the rest to whoever has a handle of it."""
+        with self._guard:
+            self._wait()
+
+    def _wait(self) -> None:
+        if self._asked or self.pidfd < 0:
+            return
+        try:
+            found = os.waitid(os.P_PIDFD, self.pidfd, os.WEXITED)
+        except ChildProcessError:
+            found = None
+        self._asked = True
+        if found is not None:
+            self.returncode = found.si_status if found.si_code == os.CLD_EXITED else -found.si_status
+
+    def __del__(self) -> None:
+        # of a handle that nobody has asked and nobody has any more
+        if getattr(self, "pidfd", -1) >= 0:
+            os.close(self.pidfd)
 
     def signal(self, signal: int) -> None:
         """Send it a signal; silent where it has ended."""
@@ -98,6 +117,18 @@ def child(pid: int, start: int) -> Child | None:
         return _children.get((pid, start))
 
 
+def joined(container: tuple[int, int]) -> list[Child]:
+    """The children that joined the container of that init, by its pid and start, and were not waited for."""
+    with _guard:
+        return [one for one in _children.values() if one.container == container]
+
+
+def drop(one: Child) -> None:
+    """Leave a child to its handles: it was waited for."""
+    with _guard:
+        _children.pop((one.pid, one.start), None)
+
+
 def forget(pid: int, start: int) -> None:
     """Drop a child that was reaped and whose container is gone."""
     with _guard:
@@ -122,6 +153,7 @@ def _after_fork() -> None:
     for one in _children.values():
         if one.pidfd >= 0:
             os.close(one.pidfd)
+            one.pidfd = -1
     _children.clear()
 
 

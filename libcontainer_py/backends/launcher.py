@@ -123,7 +123,21 @@ class Launch:
             children.reap(pidfd)  # it has nothing more to do
         return self._child
 
-    def _answer(self) -> tuple[bytes, int]:
+    def joined(self) -> tuple[children.Child | None, bytes]:
+        """As `born`, of who joins a container: where that fails, None and what it said. It has its plan by then."""
+        answer, pidfd = self._answer()
+        if answer != messages.STAGED:
+            return _made(answer, pidfd), b""
+        try:
+            answer, born = self._answer((messages.MADE, messages.FAILED))
+        finally:
+            children.reap(pidfd)
+        if answer.startswith(messages.FAILED):
+            return None, answer
+        self._child = _made(answer, born)
+        return self._child, b""
+
+    def _answer(self, words: tuple[bytes, ...] = messages.OF_SERVER) -> tuple[bytes, int]:
         """The server's next word. Init may have begun by then: what it says meanwhile is kept for `hear`."""
         while True:
             self._watch()
@@ -132,7 +146,7 @@ class Launch:
                 raise LauncherError(
                     "the fork server died while it made a container", hint="try again: the next one has another"
                 )
-            if said[:1] in messages.OF_SERVER:
+            if said[:1] in words:
                 return said, int.from_bytes(rights[0][2][:4], sys.byteorder) if rights else -1
             self._early.append(said)
 

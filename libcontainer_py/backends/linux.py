@@ -35,6 +35,7 @@ if TYPE_CHECKING:
 
 _WAITING = frozenset({WAITING_NAME, "runc:[2:INIT]"})
 _SIGKILL = 9
+_LONGEST_WAIT = 1.0
 
 
 class LinuxBackend(Procedures):
@@ -159,7 +160,7 @@ class LinuxHost:
         pidfd = process.pidfd_open(*init)
         if pidfd is not None:
             try:
-                if not process.has_ended(pidfd, timeout):
+                if not _outlive(pidfd, init, timeout):
                     return None
             finally:
                 os.close(pidfd)
@@ -262,6 +263,26 @@ class LimitChange(NamedTuple):
     def undo(self) -> None:
         """Write back what stood there."""
         self.written.undo()
+
+
+def _outlive(pidfd: int, init: Init, timeout: float | None) -> bool:
+    """Whether an init ended within `timeout` seconds (None: wait for it).
+
+    It ends only when all in its pid namespace were waited for, and those that joined it are our children.
+    """
+    deadline = float("inf") if timeout is None else time.monotonic() + timeout
+    while True:
+        pending = {one.pidfd: one for one in children.joined(init)}
+        # in slices, because another thread may let one join meanwhile
+        left = min(deadline - time.monotonic(), _LONGEST_WAIT)
+        found = process.first_ended((pidfd, *pending), left)
+        if pidfd in found:
+            return True
+        if not found and time.monotonic() >= deadline:
+            return False
+        for one in map(pending.__getitem__, found):
+            one.collect()
+            children.drop(one)
 
 
 def _require_linux() -> None:

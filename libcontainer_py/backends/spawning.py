@@ -1,22 +1,24 @@
 """A further process of a container: from the request until its program runs.
 
-A process between the fork server and the new one joins the namespaces of init, all at once, by its pidfd; the new one
-is its child, born into them, and the host's. It holds nothing of the host's but its control socket and its streams: who
-is in the container already sees it come, and may try to look into it.
+A process that the fork server makes joins the namespaces of init, all at once, by its pidfd, and becomes what was asked
+for. Then it clones the new process, the host's child, which is born into the pid namespace too: who is in the container
+already sees it come, and may try to look into it, but it has no more rights by then than its program will have.
 """
 
 from __future__ import annotations
 
 import os
+from typing import NamedTuple
 
 import attrs
 
 from libcontainer_py import cgroups
+from libcontainer_py.backends import children
 from libcontainer_py.backends.base import Exit
 from libcontainer_py.backends.launcher import Launch
 from libcontainer_py.backends.preparation import facts, read_config
 from libcontainer_py.backends.streams import streams_of, without_null
-from libcontainer_py.errors import ConfigError, CreateError, ProgramNotFound, StartError
+from libcontainer_py.errors import ConfigError, ContainerError, CreateError, ProgramNotFound, StartError
 from libcontainer_py.init import messages
 from libcontainer_py.kernel import process
 from libcontainer_py.kernel.constants import NAMESPACES
@@ -58,7 +60,9 @@ class LinuxSpawned:
         pidfd = self._child.pidfd
         if pidfd >= 0 and not process.has_ended(pidfd, timeout):
             return None
-        return Exit(self._child.reap())
+        returncode = self._child.reap()
+        children.drop(self._child)
+        return Exit(returncode)
 
     def signal(self, signal: int) -> None:
         """Send it a signal."""
@@ -76,18 +80,55 @@ def spawn(record: Record, request: SpawnRequest, python: str | None) -> LinuxSpa
         opened.append(init)
         flags = _namespaces(record.init.pid)
         steps = _plan(record, configuration, flags)
-        launch, child = _launch(record, python, init, flags)
-        try:
-            if configuration.process is not None and configuration.process.oom_score_adj is not None:
-                _adjust(child.pid, configuration.process.oom_score_adj)
-            _release(record, launch, steps, _descriptors(record, request, opened))
-        except BaseException:
-            launch.discard()
-            raise
+        descriptors = _descriptors(record, request, opened)
+        for directory in _birthplaces(record):
+            child = _try(record, steps, descriptors, _Asked(python, init, flags, directory))
+            if child is not None:
+                child.container = record.init
+                return LinuxSpawned(child)
     finally:
         for descriptor in opened:
             os.close(descriptor)
-    return LinuxSpawned(child)
+    raise StartError("its cgroup takes no further process", container_id=record.id, step="cgroup", errno=_EBUSY)
+
+
+class _Asked(NamedTuple):
+    """What the fork server is asked for: `init` is a pidfd, `flags` its namespaces, `directory` the v2 cgroup."""
+
+    python: str | None
+    init: int
+    flags: int
+    directory: int | None
+
+
+def _try(record: Record, steps: tuple[Step, ...], descriptors: dict[str, int], asked: _Asked) -> Child | None:
+    """Make one; None: not in that cgroup (EBUSY)."""
+    given = {"init": asked.init}
+    try:
+        if asked.directory is not None:
+            given["cgroup"] = asked.directory
+        launch = Launch(asked.python, 0, None, ((("init", asked.flags),), None), given)
+    finally:
+        if asked.directory is not None:
+            os.close(asked.directory)
+    try:
+        launch.instruct(tuple((step.name, step.arguments) for step in steps), descriptors)
+        child, said = launch.joined()
+        launch.close()
+        if child is not None:
+            said = launch.hear()
+        if child is None or said:
+            raise _failure(record, steps, said)
+    except CreateError as error:
+        launch.discard()
+        if error.errno == _EBUSY:
+            return None
+        raise StartError(str(error), container_id=record.id, step=error.step, errno=error.errno) from error
+    except BaseException:
+        launch.discard()
+        raise
+    launch.control.close()  # it executed its program, which closed the other end
+    return child
 
 
 def _configured(record: Record, request: SpawnRequest) -> Spec:
@@ -148,33 +189,6 @@ def _may_set_groups(pid: int) -> bool:
         return True
 
 
-def _launch(record: Record, python: str | None, init: int, flags: int) -> tuple[Launch, Child]:
-    """Ask for it, born into the container's cgroup on v2; where that has cgroups below, into the one of init."""
-    stage = ((("init", flags),), None)
-    for directory in _birthplaces(record):
-        descriptors = {"init": init} if directory is None else {"init": init, "cgroup": directory}
-        try:
-            launch = Launch(python, 0, None, stage, descriptors)
-        finally:
-            if directory is not None:
-                os.close(directory)
-        try:
-            child = launch.born()
-            launch.close()
-        except CreateError as error:
-            launch.discard()
-            if error.errno == _EBUSY:
-                continue
-            if not process.alive(*record.init):
-                raise refusal(record.id, Operation.SPAWN, Status.STOPPED) from error
-            raise StartError(str(error), container_id=record.id, step="setns", errno=error.errno) from error
-        except BaseException:
-            launch.discard()
-            raise
-        return launch, child
-    raise StartError("its cgroup takes no further process", container_id=record.id, step="cgroup", errno=_EBUSY)
-
-
 def _birthplaces(record: Record) -> Iterator[int | None]:
     """Descriptors of v2 directories that the new process may be born into, best first; None: there is none."""
     own = record.cgroup_paths.get("", "")
@@ -203,33 +217,18 @@ def _descriptors(record: Record, request: SpawnRequest, opened: list[int]) -> di
     return descriptors
 
 
-def _release(record: Record, launch: Launch, steps: tuple[Step, ...], descriptors: dict[str, int]) -> None:
-    """Give it its plan, and wait until its program runs, or why not."""
-    launch.instruct(tuple((step.name, step.arguments) for step in steps), descriptors)
-    said = launch.hear()
-    if said.startswith(messages.FAILED):
-        at = int.from_bytes(said[1:3], "little")
-        report = messages.unpack_report(said[3:])
-        raise _failure(record, steps[at] if at < len(steps) else None, report)
-    launch.control.close()  # it executed its program, which closed the other end
-
-
-def _adjust(pid: int, score: int) -> None:
-    """Through our own procfs: the container's may be anything. The pid is our child's, which nobody else reaps."""
-    try:
-        with open(f"/proc/{pid}/oom_score_adj", "w") as file:
-            file.write(str(score))
-    except ProcessLookupError:
-        pass  # it ended: what it says, or its end, tells why
-
-
-def _failure(record: Record, step: Step | None, report: tuple[str, int, str] | None) -> StartError:
+def _failure(record: Record, steps: tuple[Step, ...], said: bytes) -> ContainerError:
+    report = messages.unpack_report(said[3:]) if said.startswith(messages.FAILED) else None
     if report is None:
         return StartError("the process said something that makes no sense", container_id=record.id)
     name, errno, text = report
+    if not process.alive(*record.init):
+        return refusal(record.id, Operation.SPAWN, Status.STOPPED)
     if name in ("program", "execute") and errno in _MISSING:
         return ProgramNotFound(text, container_id=record.id, step=name, errno=errno)
-    if step is None:
+    at = int.from_bytes(said[1:3], "little")
+    if at >= len(steps):
         return StartError(text, container_id=record.id, step=name, errno=errno)
+    step = steps[at]
     message = f"{step} ({step.why}): {text}"
     return StartError(message, container_id=record.id, step=name, subject=step.subject, errno=errno)

@@ -11,13 +11,14 @@ loaded everything, and has nowhere to look for more.
 import _socket
 import marshal
 import os
+import sys
 
-from libcontainer_py.init import hook, identity, messages, reaper, signals
+from libcontainer_py.init import hook, identity, joining, messages, reaper, signals
 from libcontainer_py.init.filesystem import Filesystem
 from libcontainer_py.init.filtering import SeccompFilter
 from libcontainer_py.init.mounts import Mounts
-from libcontainer_py.kernel import libc, network, scheduling
-from libcontainer_py.kernel.constants import KEYCTL_JOIN_SESSION_KEYRING, KEYCTL_SETPERM, PR_SET_DUMPABLE
+from libcontainer_py.kernel import libc, namespace, network, scheduling
+from libcontainer_py.kernel.constants import CLONE_PARENT, KEYCTL_JOIN_SESSION_KEYRING, KEYCTL_SETPERM, PR_SET_DUMPABLE
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -32,10 +33,10 @@ _STDIO = (("stdin", 0), ("stdout", 1), ("stderr", 2))
 class Executor:
     """One init, from clone3 to execve. `descriptors` are those that the host gave with the plan, by name."""
 
-    def __init__(self, control: int, joined: bool) -> None:
+    def __init__(self, control: int) -> None:
         self.descriptors: dict[str, int] = {}
         self.control: _socket.socket = _socket.socket(_socket.AF_UNIX, _socket.SOCK_SEQPACKET, 0, control)
-        self.filesystem: Filesystem = Filesystem(joined)
+        self.filesystem: Filesystem = Filesystem()
         self.mounts: Mounts = Mounts(self.filesystem)
         self.program: str = ""
         self.home: str = ""
@@ -169,10 +170,6 @@ class Executor:
         for path, value in pairs:
             self._write(f"sys/{path}", value)
 
-    def do_procfs(self) -> None:
-        """Of a container that was joined: its own /proc may be anything."""
-        self.filesystem.procfs = libc.new_procfs()
-
     def do_affinity(self, processors: "tuple[int, ...]") -> None:
         os.sched_setaffinity(0, processors)
 
@@ -251,6 +248,19 @@ class Executor:
         self.filesystem.pivot(propagation)
 
     # -- the process ----------------------------------------------------------------------------------------------
+
+    def do_clone(self) -> None:
+        """Of who joined a container: be born into its pid namespace, as who we have become, and with nothing more.
+
+        Whoever is in there may trace us from now on, where he has CAP_SYS_PTRACE, and finds nothing that he has not.
+        """
+        os.close(self.filesystem.procfs)
+        libc.prctl(PR_SET_DUMPABLE, 0)
+        pid, pidfd = namespace.clone3(CLONE_PARENT)
+        if pid:
+            right = (_socket.SOL_SOCKET, _socket.SCM_RIGHTS, pidfd.to_bytes(4, sys.byteorder))
+            self.control.sendmsg([messages.MADE + pid.to_bytes(4, "little")], [right])
+            os._exit(0)
 
     def do_umask(self, mask: int) -> None:
         os.umask(mask)
@@ -388,27 +398,45 @@ def _text(error: BaseException) -> str:
     return f"{type(error).__name__}: {error}"
 
 
-def start(control: int, mapped: int, joined: bool) -> None:
-    """Begin as a fresh child of the fork server: wait until the ids are mapped, then for the plan. Never returns.
-
-    `joined`: in the mount namespace of a container that is there already, whose files nobody vouches for.
-    """
+def start(control: int, mapped: int) -> None:
+    """Begin as a fresh child of the fork server: wait until the ids are mapped, then for the plan. Never returns."""
     try:
-        signals.while_waiting()
-        libc.set_name(messages.WAITING_NAME.encode())
-        _close_others({control, mapped})
+        _settle({control, mapped})
         if mapped >= 0:
             if os.read(mapped, 1) != b"1":
                 os._exit(1)
             os.close(mapped)
-        os.umask(0)
-        executor = Executor(control, joined)
+        executor = Executor(control)
         steps = executor.receive_plan()
     except BaseException as error:
         report = messages.pack_report("begin", (getattr(error, "errno", 0) or 0), _text(error))
         os.write(control, messages.FAILED + b"\xff\xff" + report)
         os._exit(1)
     executor.run(steps)
+
+
+def join(control: int, process: int, flags: int) -> None:
+    """Enter the namespaces of a process, by its pidfd, and carry out the plan from in there. Never returns.
+
+    The host's /proc stays open meanwhile: nobody in the container sees us before `do_clone`.
+    """
+    try:
+        _settle({control, process})
+        executor = Executor(control)
+        joining.join("init", process, flags)
+        steps = executor.receive_plan()
+    except BaseException as error:
+        report = messages.pack_report("join", (getattr(error, "errno", 0) or 0), _text(error))
+        os.write(control, messages.FAILED + b"\xff\xff" + report)
+        os._exit(1)
+    executor.run(steps)
+
+
+def _settle(keep: "set[int]") -> None:
+    signals.while_waiting()
+    libc.set_name(messages.WAITING_NAME.encode())
+    _close_others(keep)
+    os.umask(0)
 
 
 def _close_others(keep: "set[int]") -> None:

@@ -41,14 +41,10 @@ class Filesystem:
     has CAP_SYS_PTRACE reaches whatever init has open.
     """
 
-    def __init__(self, joined: bool) -> None:
-        """`joined`: there is nothing to build, and what is at /proc nobody knows."""
+    def __init__(self) -> None:
         self.root: int = -1
         self.descriptors: int = -1
-        self.procfs: int = -1
-        if joined:
-            return
-        self.procfs = os.open("/proc", O_PATH | os.O_DIRECTORY | os.O_CLOEXEC)
+        self.procfs: int = os.open("/proc", O_PATH | os.O_DIRECTORY | os.O_CLOEXEC)
         if libc.fstatfs_type(self.procfs) != PROC_SUPER_MAGIC:
             raise OSError(_ENOENT, "the host's /proc is no procfs", "/proc")
 

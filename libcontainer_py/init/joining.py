@@ -7,7 +7,7 @@ fork server and init. Source: setns(2), time_namespaces(7).
 import os
 
 from libcontainer_py.kernel import libc
-from libcontainer_py.kernel.constants import CLONE_NEWNS, CLONE_NEWTIME, CLONE_NEWUSER, PR_SET_DUMPABLE
+from libcontainer_py.kernel.constants import CLONE_NEWTIME, CLONE_NEWUSER, PR_SET_DUMPABLE
 
 _EPERM = 1
 
@@ -22,11 +22,6 @@ def enter(stage: "tuple[tuple[tuple[str, int], ...], str | None]", descriptors: 
     later: list[tuple[bool, str, int, int]] = []
     for name, flag in joins:
         descriptor = descriptors.pop(name)
-        if flag & CLONE_NEWNS:  # a mount namespace is joined with all others of a process, by its pidfd
-            _join(name, descriptor, flag)
-            if flag & CLONE_NEWUSER:
-                _become_root()
-            continue
         try:
             if flag != CLONE_NEWUSER:
                 _join(name, descriptor, flag)
@@ -43,6 +38,13 @@ def enter(stage: "tuple[tuple[tuple[str, int], ...], str | None]", descriptors: 
         libc.unshare(CLONE_NEWTIME)
         if offsets:
             _write_offsets(offsets)
+
+
+def join(name: str, process: int, flags: int) -> None:
+    """Join several namespaces of a process at once, by its pidfd, which is closed. Raises OSError."""
+    _join(name, process, flags)
+    if flags & CLONE_NEWUSER:
+        _become_root()
 
 
 def _become_root() -> None:

@@ -4,6 +4,9 @@ A request is one message: marshal of (flags, names of the descriptors that came 
 what `mapping.write` takes; `stage` None or what `joining.enter` takes. The answer, the pid with a pidfd or a report,
 goes to the host over init's control socket, and over that init gets its plan: we know of nothing but namespaces. The
 init is made with CLONE_PARENT: it is the host's child, not ours.
+
+Without a mount namespace of its own it is no init, but a further process of a container, which `stage` names by a
+pidfd: it is made by who joined, who gets the plan.
 """
 
 import _socket
@@ -51,9 +54,10 @@ def _answer(data: bytes, received: "list[int]") -> None:
     step = "clone3"
     try:
         if stage is not None:
+            if not flags & CLONE_NEWNS:  # an init has a mount namespace of its own
+                executor.join(descriptors["control"], descriptors["init"], stage[0][0][1])
             joining.enter(stage, descriptors)
-        joined = stage is not None and any(flag & CLONE_NEWNS for _, flag in stage[0])
-        pid, pidfd, mapped = _make(flags, descriptors, joined)
+        pid, pidfd, mapped = _make(flags, descriptors)
         if maps is not None:
             step = "map_ids"
             mapping.write(pid, *maps)
@@ -113,7 +117,7 @@ def _close(descriptors: "list[int]") -> None:
             os.close(descriptor)
 
 
-def _make(flags: int, descriptors: "dict[str, int]", joined: bool) -> "tuple[int, int, int]":
+def _make(flags: int, descriptors: "dict[str, int]") -> "tuple[int, int, int]":
     """Make an init: its pid, its pidfd, and the end of a pipe into which a byte lets it begin.
 
     Only one that waits for its ids has a pipe; others begin at once (-1).
@@ -126,7 +130,7 @@ def _make(flags: int, descriptors: "dict[str, int]", joined: bool) -> "tuple[int
     try:
         pid, pidfd = namespace.clone3(flags | CLONE_PARENT, cgroup)
         if pid == 0:
-            executor.start(descriptors["control"], ready, joined)
+            executor.start(descriptors["control"], ready)
     except BaseException:
         _close([go])
         raise

@@ -175,20 +175,6 @@ def mount_setattr(
         raise
 
 
-def new_procfs() -> int:
-    """A descriptor of a new procfs of our pid namespace, mounted nowhere, with processes alone in it.
-
-    The caller closes it. Source: fsopen(2), proc(5).
-    """
-    context = syscall("fsopen", b"proc", 1)  # FSOPEN_CLOEXEC
-    try:
-        syscall("fsconfig", context, 1, b"subset", b"pid", 0)  # FSCONFIG_SET_STRING
-        syscall("fsconfig", context, 6, None, None, 0)  # FSCONFIG_CMD_CREATE
-        return syscall("fsmount", context, 1, 0)  # FSMOUNT_CLOEXEC
-    finally:
-        os.close(context)
-
-
 def open_tree(directory: int, path: str, flags: int) -> int:
     """open_tree(2). The caller closes the descriptor."""
     try:

@@ -9,6 +9,7 @@ import select
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     import signal as _signal
+    from collections.abc import Iterable
     from typing import NamedTuple
 
     class ProcStat(NamedTuple):
@@ -73,14 +74,20 @@ def pidfd_of_child(pid: int) -> "int | None":
 
 
 def has_ended(pidfd: int, timeout: "float | None" = 0) -> bool:
-    """Whether the process ended within `timeout` seconds (None: wait for it).
+    """Whether the process ended within `timeout` seconds (None: wait for it)."""
+    return bool(first_ended((pidfd,), timeout))
+
+
+def first_ended(pidfds: "Iterable[int]", timeout: "float | None") -> "list[int]":
+    """Wait until one of these processes ended, `timeout` seconds at most (None: for ever): those that have.
 
     A leader that ended its main thread reads Z in /proc while other threads run; a pidfd becomes readable only when all
     have ended. Source: pidfd_open(2).
     """
     poll = select.poll()
-    poll.register(pidfd, select.POLLIN)
-    return bool(poll.poll(None if timeout is None else max(0, timeout) * 1000))
+    for pidfd in pidfds:
+        poll.register(pidfd, select.POLLIN)
+    return [pidfd for pidfd, _ in poll.poll(None if timeout is None else max(0, timeout) * 1000)]
 
 
 def alive(pid: int, start: int) -> bool:

@@ -1,7 +1,8 @@
 """The plan of a further process: one that joined the namespaces of a container that is there already.
 
-It is much less than that of an init: there is nothing to build. Its cgroup comes first, so that all that it does counts
-as the container's; the filter is the very last, as always.
+It is much less than that of an init: there is nothing to build. Who carries it out has joined all namespaces, but is in
+the host's pid namespace until `clone`: nobody in the container sees it before it has become what its program will be.
+The filter is the very last, as always.
 """
 
 from __future__ import annotations
@@ -35,20 +36,20 @@ def _steps(
     program = spec.process
     if program is None:
         raise AssertionError("validation lets no such Spec through")
-    labelled = list(labels.steps(program))
-    if labelled:
-        yield Step("procfs", (), "process.apparmorProfile, process.selinuxLabel")
     affinity = program.exec_cpu_affinity
     if affinity is not None and affinity.initial:
         yield Step("affinity", (processors_of(affinity.initial) or (),), "process.execCPUAffinity.initial")
     yield Step("join_cgroups", (), "linux.cgroupsPath")
     if affinity is not None and affinity.final:
         yield Step("affinity", (processors_of(affinity.final) or (),), "process.execCPUAffinity.final")
-    yield Step("session", (), "a session of its own")
     yield from keyring(container_id, spec)
     yield Step("stdio", (program.user.uid,), "the caller's streams")
-    yield from labelled
+    if program.oom_score_adj is not None:
+        yield Step("oom_score_adj", (program.oom_score_adj,), "process.oomScoreAdj")
+    yield from labels.steps(program)
     yield from becoming(spec, program, facts, warnings, user_namespace=user_namespace, groups=groups)
+    yield Step("clone", (), "linux.namespaces")
+    yield Step("session", (), "a session of its own")
     if spec.linux is not None and spec.linux.seccomp is not None:
         yield process.seccomp(spec, filter_of(spec.linux.seccomp, facts.machine))
     yield Step("execute", (tuple(program.args), tuple(program.env)), "process.args, process.env")

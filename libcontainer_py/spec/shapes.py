@@ -28,6 +28,14 @@ class Unfit(Problem):
     __slots__ = ()
 
 
+def byte_length(text: str) -> int:
+    """How many bytes the kernel would get; half of a surrogate pair, which is `Unfit`, counts too."""
+    try:
+        return len(text.encode("utf-8", "surrogateescape"))
+    except UnicodeEncodeError:
+        return len(text.encode("utf-8", "surrogatepass"))
+
+
 class Shape(abc.ABC):
     """A kind of value; `expected` is what a problem calls it."""
 

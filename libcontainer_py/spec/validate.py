@@ -16,7 +16,7 @@ import re
 
 from libcontainer_py.errors import ConfigError, Problem
 from libcontainer_py.spec import codec, limits, mount_options, rules
-from libcontainer_py.spec.shapes import Unfit
+from libcontainer_py.spec.shapes import Unfit, byte_length
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -100,7 +100,7 @@ def of_values(spec: Spec) -> Iterator[Problem]:
             yield Problem("annotations", "a key is empty")
     for name in ("hostname", "domainname"):
         value: str = getattr(spec, name) or ""
-        if len(value.encode("utf-8", "surrogateescape")) > 64:  # __NEW_UTS_LEN of Linux
+        if byte_length(value) > 64:  # __NEW_UTS_LEN of Linux
             yield Problem(name, "is longer than 64 bytes", value)
     if spec.linux is not None:
         yield from _linux(spec.linux)

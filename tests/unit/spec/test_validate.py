@@ -316,3 +316,12 @@ def test_nothing_of_the_environment_is_shown() -> None:
     assert len(caught.value.problems) == 2
     assert "hush" not in str(caught.value)
     assert "hush" not in repr([problem.value for problem in caught.value.problems])
+
+
+@pytest.mark.parametrize("name", ["hostname", "domainname"])
+def test_half_of_a_surrogate_pair_is_a_problem_like_others(name: str) -> None:
+    """Found by the fuzzer: its bytes were counted, and it has none."""
+    text = json.dumps(GOOD.to_dict() | {name: "\udc40", "process": []})
+    with pytest.raises(ConfigError) as caught:
+        Spec.from_json(text)
+    assert {problem.path for problem in caught.value.problems} >= {name, "process"}
