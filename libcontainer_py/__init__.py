@@ -48,6 +48,16 @@ if TYPE_CHECKING:
     from libcontainer_py.sandbox import run as run
     from libcontainer_py.spec import Spec as Spec
     from libcontainer_py.spec import State as State
+    from libcontainer_py.stats import CpuStats as CpuStats
+    from libcontainer_py.stats import HugetlbStats as HugetlbStats
+    from libcontainer_py.stats import IoStats as IoStats
+    from libcontainer_py.stats import MemoryStats as MemoryStats
+    from libcontainer_py.stats import PidsStats as PidsStats
+    from libcontainer_py.stats import PressureStats as PressureStats
+    from libcontainer_py.stats import RdmaStats as RdmaStats
+    from libcontainer_py.stats import Stall as Stall
+    from libcontainer_py.stats import Stalls as Stalls
+    from libcontainer_py.stats import Stats as Stats
     from libcontainer_py.streams import DEVNULL as DEVNULL
     from libcontainer_py.streams import PIPE as PIPE
     from libcontainer_py.streams import STDOUT as STDOUT
@@ -68,25 +78,35 @@ __all__ = [
     "ContainerNotFound",
     "ContainerTimeout",
     "ContainerWarning",
+    "CpuStats",
     "CreateError",
     "ExitStatus",
     "Factory",
     "HookError",
     "HookWarning",
+    "HugetlbStats",
     "IllegalOperation",
     "InvalidId",
+    "IoStats",
     "LauncherError",
     "LinuxBackend",
     "MemoryBackend",
+    "MemoryStats",
     "Operation",
     "Outcome",
+    "PidsStats",
+    "PressureStats",
     "Problem",
     "ProgramNotFound",
+    "RdmaStats",
     "Result",
     "Spec",
+    "Stall",
+    "Stalls",
     "StartError",
     "State",
     "StateError",
+    "Stats",
     "Status",
     "StepError",
     "Swept",
@@ -133,6 +153,18 @@ _ROOMS = {
     "result": ("Outcome", "Result", "Usage"),
     "sandbox": ("run",),
     "spec": ("Spec", "State"),
+    "stats": (
+        "CpuStats",
+        "HugetlbStats",
+        "IoStats",
+        "MemoryStats",
+        "PidsStats",
+        "PressureStats",
+        "RdmaStats",
+        "Stall",
+        "Stalls",
+        "Stats",
+    ),
     "streams": ("DEVNULL", "PIPE", "STDOUT"),
 }
 _HOMES = {name: room for room, names in _ROOMS.items() for name in names}

@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from libcontainer_py.backends.base import Backend
     from libcontainer_py.record import Record
     from libcontainer_py.spec import Resources, State
+    from libcontainer_py.stats import Stats
 
 _SIGKILL = 9
 
@@ -170,6 +171,13 @@ class Container:
         """SIGKILL to all of it, paused or not. Raises IllegalOperation where it has stopped."""
         require(self.id, Operation.KILL, self.status)
         self._backend.kill(self._record)
+
+    def stats(self) -> Stats:
+        """What it used so far, and how it was held back: until delete(), also where it has stopped.
+
+        Raises CgroupError where it has no cgroup of its own, or that is gone.
+        """
+        return self._backend.stats(self._record)
 
     def update(self, resources: Resources) -> None:
         """Change limits while it is there; what `resources` (of `libcontainer_py.spec`) do not say, stays as it is.

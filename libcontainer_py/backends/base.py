@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from libcontainer_py.record import Init, Intent, Record, Swept
     from libcontainer_py.spec import Resources, Spec
     from libcontainer_py.spec.config import Capabilities, Process, Rlimit, User
+    from libcontainer_py.stats import Stats
 
 
 class CreateRequest(NamedTuple):
@@ -335,6 +336,10 @@ class Host(Protocol):
         """SIGKILL to init, and to all of its cgroup where it has no pid namespace of its own; thaws."""
         ...
 
+    def stats(self, record: Record) -> Stats:
+        """What its cgroup counted. Raises CgroupError."""
+        ...
+
     def resources(self, record: Record) -> Resources:
         """What its cgroup was set to, but for devices, as far as its state tells. Raises StateError."""
         ...
@@ -403,6 +408,8 @@ class Backend(Protocol):
     def freeze(self, record: Record) -> None: ...
 
     def thaw(self, record: Record) -> None: ...
+
+    def stats(self, record: Record) -> Stats: ...
 
     def update(self, container_id: str, resources: Resources, *, init: Init | None = None) -> None:
         """Change what is given of its limits; with `init` only of the container that has this init."""

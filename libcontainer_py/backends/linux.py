@@ -20,6 +20,7 @@ from libcontainer_py.record import Init, Intent
 from libcontainer_py.state import runc_cgroups
 from libcontainer_py.state.directory import Directory
 from libcontainer_py.state.root import default_root
+from libcontainer_py.state.runc import OURS
 from libcontainer_py.state.sections import section
 
 TYPE_CHECKING = False
@@ -32,9 +33,11 @@ if TYPE_CHECKING:
     from libcontainer_py.cgroups.control import Change
     from libcontainer_py.record import Record
     from libcontainer_py.spec import Resources
+    from libcontainer_py.stats import Stats
 
 _WAITING = frozenset({WAITING_NAME, "runc:[2:INIT]"})
 _SIGKILL = 9
+_ENOENT = 2
 _LONGEST_WAIT = 1.0
 
 
@@ -192,6 +195,14 @@ class LinuxHost:
         """Thaw its cgroup."""
         self._cgroup(record).thaw()
 
+    def stats(self, record: Record) -> Stats:
+        """Read the files of its cgroup."""
+        cgroup = self._cgroup(record)
+        if not _is_still_its(record):
+            path = next(iter(record.cgroup_paths.values()))
+            raise CgroupError(path, "it is gone", errno=_ENOENT, hint="statistics end with delete()")
+        return cgroup.stats()
+
     def resources(self, record: Record) -> Resources:
         """What `config.cgroups` of state.json says."""
         from libcontainer_py.spec import Resources  # noqa: PLC0415  (attrs, for an update alone)
@@ -283,6 +294,19 @@ def _outlive(pidfd: int, init: Init, timeout: float | None) -> bool:
         for one in map(pending.__getitem__, found):
             one.collect()
             children.drop(one)
+
+
+def _is_still_its(record: Record) -> bool:
+    """Whether the cgroup is there, and the one that was made for it; of others' containers nobody knows."""
+    known = section(section(record.document, OURS), "cgroups")
+    for path in record.cgroup_paths.values():
+        inode = known.get(path)
+        if inode:
+            try:
+                return bool(os.stat(path).st_ino == inode)
+            except OSError:
+                return False
+    return True
 
 
 def _require_linux() -> None:

@@ -38,6 +38,7 @@ if TYPE_CHECKING:
     from libcontainer_py.backends.base import CreateRequest, Exit, Failure, Gate, Host, Spawned, SpawnRequest, Store
     from libcontainer_py.record import Init, Record
     from libcontainer_py.spec import Resources
+    from libcontainer_py.stats import Stats
 
 START_TIMEOUT = 10.0
 """Seconds that a start waits for init's `0`: a live init answers at once."""
@@ -256,6 +257,10 @@ class Procedures:
     def thaw(self, record: Record) -> None:
         """Let them go on."""
         self.host.thaw(record)
+
+    def stats(self, record: Record) -> Stats:
+        """What its cgroup counted."""
+        return self.host.stats(record)
 
     def update(self, container_id: str, resources: Resources, *, init: Init | None = None) -> None:
         """Change limits and state.json together: where one of the two fails, both are as before.

@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from libcontainer_py.cgroups.control import Change
     from libcontainer_py.cgroups.devices import DeviceRule
     from libcontainer_py.spec import Resources
+    from libcontainer_py.stats import Stats
 
 __all__ = ["ANY", "DEFAULT_PARENT", "FREEZE_TIMEOUT", "KILL_TIMEOUT", "UNKNOWN", "Cgroup", "failure"]
 
@@ -204,6 +205,10 @@ class Cgroup(ABC):
         On v1 those of a cgroup below count as long as it is there. 0 without the memory controller, and where the
         cgroup is gone. Raises CgroupError.
         """
+
+    @abstractmethod
+    def stats(self) -> Stats:
+        """What was used, and how it was held back. Raises CgroupError, also where the cgroup is gone."""
 
     # -- put processes into it ------------------------------------------------------------------------------------
 

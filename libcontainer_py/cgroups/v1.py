@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from libcontainer_py.cgroups.control import Change
     from libcontainer_py.cgroups.devices import DeviceRule
     from libcontainer_py.spec import Resources
+    from libcontainer_py.stats import Stats
 
 _GONE = (errno.ENOENT, errno.ENODEV)
 _LONGEST_PAUSE = 0.01
@@ -71,6 +72,11 @@ class CgroupV1(Cgroup):
         from libcontainer_py.cgroups import controllers  # noqa: PLC0415  (for who has limits)
 
         return controllers.set_v1(self._paths, resources)
+
+    def stats(self) -> Stats:
+        from libcontainer_py.cgroups import statistics  # noqa: PLC0415  (loads attrs, which other verbs do without)
+
+        return statistics.read_v1(self._paths, self.oom_kills)
 
     def oom_kills(self) -> int:
         path = self._paths.get("memory")

@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from libcontainer_py.cgroups.control import Change
     from libcontainer_py.cgroups.devices import DeviceRule
     from libcontainer_py.spec import Resources
+    from libcontainer_py.stats import Stats
 
 _GONE = (errno.ENOENT, errno.ENODEV)
 
@@ -85,6 +86,11 @@ class CgroupV2(Cgroup):
         from libcontainer_py.cgroups import controllers  # noqa: PLC0415  (for who has limits)
 
         return controllers.set_v2(self.path, resources)
+
+    def stats(self) -> Stats:
+        from libcontainer_py.cgroups import statistics  # noqa: PLC0415  (loads attrs, which other verbs do without)
+
+        return statistics.read_v2(self.path)
 
     def oom_kills(self) -> int:
         try:

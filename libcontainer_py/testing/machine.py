@@ -19,6 +19,7 @@ from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
 
 from libcontainer_py.errors import (
+    CgroupError,
     ConfigError,
     ContainerExists,
     ContainerNotFound,
@@ -98,6 +99,8 @@ class Life:
         self.at_fifo = True
         self.stopped: bool = False
         """By SIGSTOP: no status of its own, but init does not answer."""
+        self.most_tasks: int | None = None
+        """Its limit of tasks; -1 is none. Configurations that are drawn from have none."""
         self.pending: list[int] = []
         self.returncodes: set[int | None] = set()
         """How it may have ended: of several signals that came while it could not act, any may be the one."""
@@ -380,8 +383,21 @@ class LifecycleMachine(RuleBasedStateMachine):
             _raised(call, ContainerNotFound)
         elif wrong and life.status in MAY["update"]:
             _raised(call, ConfigError)
-        else:
-            self._may(call, "update", life)
+        elif self._may(call, "update", life) and resources.pids is not None:
+            life.most_tasks = resources.pids.limit
+
+    @precondition(lambda self: self.known)
+    @rule(data=st.data())
+    def stats(self, data: st.DataObject) -> None:
+        """Of a handle's own container, in each status, until it is deleted; they tell its limits."""
+        container, life = self._pick(data)
+        if self.lives.get(life.id) is not life:
+            _raised(container.stats, CgroupError)
+            return
+        found = container.stats()
+        assert found.pids is not None
+        assert found.pids.limit == (None if life.most_tasks in (None, -1) else life.most_tasks)
+        assert found.pids.current == (1 if life.alive else 0)
 
     @precondition(lambda self: self.known)
     @rule(data=st.data())

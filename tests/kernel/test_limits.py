@@ -311,3 +311,36 @@ def test_unlimited_again(workshop: Workshop) -> None:
         name = "memory.max" if cgroups.detect() is Mode.V2 else "memory.limit_in_bytes"
         shown = (directory(container, "memory") / name).read_text().strip()
         assert shown in ("max", str(0x7FFFFFFFFFFFF000))
+
+
+# -- statistics -------------------------------------------------------------------------------------------------------
+
+
+def test_statistics(workshop: Workshop) -> None:
+    config = limited(pids={"limit": 9}, memory={"limit": 64 * MIB, "swap": 96 * MIB})
+    with workshop.create(config) as container:
+        container.start()
+        found = container.stats()
+        assert found.pids is not None
+        assert found.memory is not None
+        assert found.cpu is not None
+        assert (found.pids.current, found.pids.limit) == (1, 9)
+        assert (found.memory.limit_bytes, found.memory.swap_limit_bytes) == (64 * MIB, 32 * MIB)
+        assert 0 < found.memory.usage_bytes < 64 * MIB
+        container.pause()
+        again = workshop.factory.load(container.id).stats()
+        assert again.cpu is not None
+        assert (again.taken_ns > found.taken_ns, again.cpu.usage_ns >= found.cpu.usage_ns) == (True, True)
+        container.kill()
+        container.wait(PATIENCE)
+        ended = container.stats()
+        assert ended.pids is not None
+        assert ended.pids.current == 0
+    with pytest.raises(CgroupError, match="gone") as caught:
+        container.stats()
+    assert caught.value.errno == errno.ENOENT
+    # and not those of another that has its id
+    with workshop.factory.create(container.id, workshop.bundle(limited())):
+        with pytest.raises(CgroupError, match="gone"):
+            container.stats()
+        workshop.factory.load(container.id).stats()

@@ -23,12 +23,12 @@ MODULES = sorted(
 )
 LIGHT = {"kernel", "init"}  # what becomes a container's init
 UNDER_THE_VERBS = {"backends", "state", "container", "factory", "lifecycle"}
-# loaded by create and by spawn alone, which need the Spec's classes anyway
-OF_CREATE = {f"libcontainer_py.backends.{name}" for name in ("preparation", "demands", "spawning")}
+# loaded by create, spawn and stats alone, which need classes of attrs anyway
+ON_DEMAND = {f"libcontainer_py.backends.{name}" for name in ("preparation", "demands", "spawning", "memory.statistics")}
 
 
 def within(rooms: set[str]) -> list[str]:
-    return [name for name in MODULES if name.partition(".")[2].split(".")[0] in rooms and name not in OF_CREATE]
+    return [name for name in MODULES if name.partition(".")[2].split(".")[0] in rooms and name not in ON_DEMAND]
 
 
 IMPORTABLE = [name for name in MODULES if name != "libcontainer_py.__main__"]  # which runs the command

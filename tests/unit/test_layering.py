@@ -22,6 +22,7 @@ BELOW = "lifecycle spec kernel kernel.constants init.messages errors"
 MAY_IMPORT = {
     "record": "",  # plain values; every room may import it
     "errors": "",
+    "stats": "",
     "kernel.constants": "",
     "init.messages": "",
     "lifecycle": "errors",
@@ -32,12 +33,12 @@ MAY_IMPORT = {
     "plan.default_seccomp": "spec",
     "hooks": "spec errors",
     "state": "lifecycle spec kernel kernel.constants init.messages errors",  # init.messages: what exec.fifo carries
-    "cgroups": "kernel kernel.constants spec errors",
+    "cgroups": "kernel kernel.constants spec stats errors",
     "init": "kernel kernel.constants init.messages",
     "backends": "",
     "backends.base": "lifecycle spec errors",
     "backends.procedures": "backends.base lifecycle spec errors",
-    "backends.memory": "backends.base backends.procedures lifecycle spec errors",
+    "backends.memory": "backends.base backends.procedures lifecycle spec stats errors",
     # the fork servers, the children they make, and one of those on its way
     "backends.children": "init.messages kernel",
     "backends.forkservers": "backends.children init.messages kernel errors",
@@ -76,7 +77,7 @@ MAY_IMPORT = {
 }
 EVERYBODY = {"record"}
 
-PURE = {"spec", "plan", "lifecycle", "streams", "record", "errors", "kernel.constants", "init.messages"}
+PURE = {"spec", "plan", "lifecycle", "streams", "record", "errors", "stats", "kernel.constants", "init.messages"}
 IMPURE = {"os", "ctypes", "subprocess", "socket", "fcntl", "signal", "tempfile"}
 
 # What is neither ours nor Python's, and who may import it.
