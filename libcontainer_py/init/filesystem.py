@@ -29,8 +29,10 @@ from libcontainer_py.kernel.constants import (
     RESOLVE_NO_SYMLINKS,
 )
 
-_ENOENT, _EAGAIN, _EEXIST, _EINVAL = 2, 11, 17, 22
+_ENOENT, _EAGAIN, _EBUSY, _EEXIST, _ENOTDIR, _EISDIR, _EINVAL, _ELOOP = 2, 11, 16, 17, 20, 21, 22, 40
 _MOST_RACES = 100
+_MOST_LINKS = 40
+_DIRECTORY = stat.S_IFDIR | 0o755
 
 
 class Filesystem:
@@ -44,45 +46,93 @@ class Filesystem:
     def __init__(self) -> None:
         self.root: int = -1
         self.descriptors: int = -1
+        self.tops: dict[str, int] = {}
         self.procfs: int = os.open("/proc", O_PATH | os.O_DIRECTORY | os.O_CLOEXEC)
         if libc.fstatfs_type(self.procfs) != PROC_SUPER_MAGIC:
             raise OSError(_ENOENT, "the host's /proc is no procfs", "/proc")
 
     # -- paths ----------------------------------------------------------------------------------------------------
 
-    def find(self, path: str, flags: int = 0, resolve: int = 0) -> int:
-        """Open what is at `path` in the container as O_PATH. The caller closes it."""
+    def find(self, path: str, flags: int = 0, resolve: int = 0, *, top: int = -1) -> int:
+        """Open what is at `path` in the container, or below `top`, as O_PATH. The caller closes it."""
         resolve |= RESOLVE_IN_ROOT | RESOLVE_NO_MAGICLINKS
         inside = path.lstrip("/") or "."
         for _ in range(_MOST_RACES):
             try:
-                return libc.openat2(self.root, inside, O_PATH | flags, resolve=resolve)
+                return libc.openat2(self.root if top < 0 else top, inside, O_PATH | flags, resolve=resolve)
             except BlockingIOError:
                 continue  # something was renamed or mounted while a `..` was resolved. Source: openat2(2), EAGAIN
+            except OSError as error:
+                error.filename = path
+                raise
         raise OSError(_EAGAIN, "its directories are renamed all the time", path)
 
-    def make(self, path: str, *, directory: bool = True, resolve: int = 0) -> int:
-        """As `find`, but make it, and the directories above it, where they are missing."""
+    def make(self, path: str, mode: int = _DIRECTORY, *, resolve: int = 0, links: int = _MOST_LINKS) -> int:
+        """As `find`, but make it, and the directories above it, where they are missing; so for what a symlink names.
+
+        `mode` says of what kind it is to be, a directory or a file. `path` has no `..`.
+        """
         try:
             return self.find(path, resolve=resolve)
         except FileNotFoundError:
             pass
         parent, _, name = path.rstrip("/").rpartition("/")
-        above = self.make(parent, resolve=resolve) if parent.strip("/") else self.find("/")
+        above = self.make(parent, resolve=resolve, links=links) if parent.strip("/") else self.find("/")
         try:
             try:
-                if directory:
-                    os.mkdir(name, 0o755, dir_fd=above)
+                if stat.S_ISDIR(mode):
+                    os.mkdir(name, stat.S_IMODE(mode), dir_fd=above)
                 else:
-                    os.close(os.open(name, os.O_CREAT | os.O_EXCL | os.O_WRONLY | os.O_NOFOLLOW, 0o755, dir_fd=above))
+                    flags = os.O_CREAT | os.O_EXCL | os.O_WRONLY | os.O_NOFOLLOW
+                    os.close(os.open(name, flags, stat.S_IMODE(mode), dir_fd=above))
             except FileExistsError:
-                pass  # another process that shares this root file system was quicker; or a dangling symlink, ELOOP
-            return libc.openat2(above, name, O_PATH, resolve=RESOLVE_NO_SYMLINKS)
+                pass  # another process that shares this root file system was quicker; or a symlink that names nothing
+            made = libc.openat2(above, name, O_PATH | os.O_NOFOLLOW, resolve=RESOLVE_NO_SYMLINKS)
+            if not stat.S_ISLNK(os.fstat(made).st_mode):
+                return made
+            os.close(made)
+            if not links or resolve & RESOLVE_NO_SYMLINKS:
+                raise OSError(_ELOOP, os.strerror(_ELOOP))
+            return self.make(self._named(above, name), mode, resolve=resolve, links=links - 1)
         except OSError as error:
             error.filename = path
             raise
         finally:
             os.close(above)
+
+    def _named(self, above: int, name: str) -> str:
+        """What the symlink `name` in the directory `above` names, as a path from the container's root.
+
+        No more than words: whoever resolves them does so below the root, whatever these directories are by then.
+        """
+        text = os.readlink(name, dir_fd=above)
+        parts: list[str] = []
+        if not text.startswith("/"):
+            top, here = (os.readlink(f"self/fd/{number}", dir_fd=self.procfs) for number in (self.root, above))
+            parts = here[len(top) :].split("/")[1:] if here.startswith(f"{top}/") else []
+        for part in text.split("/"):
+            if part == "..":
+                del parts[-1:]
+            elif part not in ("", "."):
+                parts.append(part)
+        return "/" + "/".join(parts)
+
+    def keep(self, destination: str, mounted: int) -> None:
+        """Remember the top of a mount, so that `find_kept` finds what is in it by no path that leads there."""
+        self.tops[destination] = os.dup(mounted)
+
+    def cover(self, destination: str) -> None:
+        """Forget the mounts that are hidden by a new one."""
+        for point in [*self.tops]:
+            if point == destination or point.startswith(f"{destination.rstrip('/')}/"):
+                os.close(self.tops.pop(point))
+
+    def find_kept(self, path: str) -> int:
+        """As `find`, but from the top of a kept mount: its mount point may have got another name meanwhile."""
+        for point, top in self.tops.items():
+            if path.startswith(f"{point}/") and "/../" not in f"{path}/":
+                return self.find(path[len(point) :], top=top)
+        return self.find(path)
 
     def directory(self, path: str) -> None:
         """Make sure that a directory is there."""
@@ -101,7 +151,7 @@ class Filesystem:
         it, 0 for what they have: until the root is pivoted to, what is mounted in it may not reach the host.
         """
         if path == "/":
-            raise OSError(16, "the host's own root cannot be pivoted to; mount it below another directory", path)
+            raise OSError(_EBUSY, "the host's own root cannot be pivoted to; mount it below another directory", path)
         _propagate_from(path, above)
         self.root = libc.open_tree(AT_FDCWD, path, OPEN_TREE_CLONE | OPEN_TREE_CLOEXEC | AT_RECURSIVE)
         if own:
@@ -113,6 +163,7 @@ class Filesystem:
         self.descriptors = libc.open_tree(self.procfs, "self/fd", OPEN_TREE_CLONE | OPEN_TREE_CLOEXEC)
         os.close(self.procfs)
         self.procfs = -1
+        self.cover("/")
         old = os.open("/", O_PATH | os.O_DIRECTORY | os.O_CLOEXEC)
         os.fchdir(self.root)
         libc.pivot_root(".", ".")
@@ -132,7 +183,14 @@ class Filesystem:
 
     def attach(self, tree: int, target: int) -> None:
         """Put a tree of mounts onto what is open as `target`."""
-        libc.move_mount(tree, "", target, "", MOVE_MOUNT_F_EMPTY_PATH | MOVE_MOUNT_T_EMPTY_PATH)
+        try:
+            libc.move_mount(tree, "", target, "", MOVE_MOUNT_F_EMPTY_PATH | MOVE_MOUNT_T_EMPTY_PATH)
+        except OSError as error:
+            is_directory = stat.S_ISDIR(os.fstat(tree).st_mode)
+            if error.errno == _EINVAL and is_directory != stat.S_ISDIR(os.fstat(target).st_mode):
+                number = _ENOTDIR if is_directory else _EISDIR
+                raise OSError(number, os.strerror(number)) from None
+            raise
 
     def take(self, root: int) -> None:
         """Go on in what was mounted over the root, which is open as `root`."""
@@ -154,8 +212,8 @@ class Filesystem:
                 os.mknod(name, kind | mode, os.makedev(*number), dir_fd=above)
                 if owner == (0, 0):
                     return  # the umask is 0, and we are root: it is as it should be
-            except FileExistsError:
-                pass  # it is what we want, or the check below finds out
+            except FileExistsError:  # it is what we want, or the check below finds out
+                _spare_the_hosts(above, path)
             made = libc.openat2(above, name, O_PATH | os.O_NOFOLLOW)
             try:
                 there = os.fstat(made)
@@ -175,7 +233,7 @@ class Filesystem:
         try:
             if os.fstat(tree).st_rdev != os.makedev(*number):
                 raise OSError(19, f"the host's {path} is not device {number[0]}:{number[1]}", path)
-            target = self.make(path, directory=False)
+            target = self.make(path, stat.S_IFREG | 0o666)
             try:
                 self.attach(tree, target)
             finally:
@@ -201,6 +259,7 @@ class Filesystem:
         """/dev/ptmx leads to the container's own devpts, whatever was there."""
         above = self.make("/dev")
         try:
+            _spare_the_hosts(above, "/dev/ptmx")
             try:
                 os.unlink("ptmx", dir_fd=above)
             except FileNotFoundError:
@@ -248,7 +307,7 @@ class Filesystem:
         anything, since what is called null there may be something else.
         """
         try:
-            target = self.find(path)
+            target = self.find_kept(path)
         except (FileNotFoundError, NotADirectoryError):
             return
         try:
@@ -267,7 +326,7 @@ class Filesystem:
     def readonly(self, path: str) -> None:
         """Make a path read-only, with all that is mounted below it; a missing one is fine."""
         try:
-            target = self.find(path)
+            target = self.find_kept(path)
         except (FileNotFoundError, NotADirectoryError):
             return
         try:
@@ -279,6 +338,12 @@ class Filesystem:
                 os.close(tree)
         finally:
             os.close(target)
+
+
+def _spare_the_hosts(directory: int, path: str) -> None:
+    """Raise OSError where what shall be changed is in the host's /dev, to which a bind mount or a symlink leads."""
+    if os.path.samestat(os.fstat(directory), os.stat("/dev")):
+        raise OSError(_EBUSY, 'it is in the host\'s /dev; bind that to "/dev", and no devices are made', path)
 
 
 def _is_null(descriptor: int) -> bool:

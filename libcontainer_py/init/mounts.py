@@ -15,6 +15,7 @@ from libcontainer_py.kernel.constants import (
     AT_FDCWD,
     AT_RECURSIVE,
     FSCONFIG_CMD_CREATE,
+    FSCONFIG_SET_FLAG,
     FSCONFIG_SET_STRING,
     FSMOUNT_CLOEXEC,
     FSOPEN_CLOEXEC,
@@ -22,7 +23,10 @@ from libcontainer_py.kernel.constants import (
     MOUNT_ATTR_NODEV,
     MOUNT_ATTR_NOEXEC,
     MOUNT_ATTR_NOSUID,
+    MOUNT_ATTR_RDONLY,
     MS_BIND,
+    MS_RDONLY,
+    MS_RELATIME,
     MS_REMOUNT,
     O_PATH,
     OPEN_TREE_CLOEXEC,
@@ -32,6 +36,7 @@ from libcontainer_py.kernel.constants import (
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from collections.abc import Iterable
     from typing import TypeAlias
 
     from libcontainer_py.init.filesystem import Filesystem
@@ -40,6 +45,10 @@ if TYPE_CHECKING:
     """Calls of mount_setattr: with all below, MOUNT_ATTR_* to set, and to clear before, MS_PRIVATE and the like."""
 
 _EEXIST = 17
+_WITH_HIDDEN_PATHS = ("proc", "sysfs")
+"""File systems in which paths are masked or made read-only later."""
+_ATTRIBUTES = MOUNT_ATTR_RDONLY | MOUNT_ATTR_NOSUID | MOUNT_ATTR_NODEV | MOUNT_ATTR_NOEXEC
+"""MOUNT_ATTR_* that have the numbers of MS_*."""
 
 
 class Mounts:
@@ -53,9 +62,35 @@ class Mounts:
 
     def mount(self, source: str, destination: str, fstype: str, flags: int, data: str) -> None:
         """Mount a new file system."""
+        if fstype in _WITH_HIDDEN_PATHS:
+            self._mount_kept(source, destination, fstype, flags, data)
+            return
         target, data = self._place(destination, fstype, data)
         try:
             _mount(source, target, fstype, flags, data, destination)
+            self.filesystem.cover(destination)
+        finally:
+            os.close(target)
+
+    def _mount_kept(self, source: str, destination: str, fstype: str, flags: int, data: str) -> None:
+        """Mount a file system whose top is kept, so that what is to be hidden in it is found there whatever happens."""
+        if flags & ~(_ATTRIBUTES | MS_RELATIME):
+            self.mount_detached(source, destination, fstype, flags, data, (), copies=False, kept=False, label="")
+            return
+        options = [("source", source)]
+        options += [(key, value) for key, _, value in (word.partition("=") for word in data.split(",") if word)]
+        if flags & MS_RDONLY:
+            options.append(("ro", ""))
+        target, _ = self._place(destination, fstype, data)
+        try:
+            mounted = _new(fstype, options, flags & _ATTRIBUTES)
+            self.filesystem.attach(mounted, target)
+            self.filesystem.cover(destination)
+            self.filesystem.keep(destination, mounted)
+            os.close(mounted)
+        except OSError as error:
+            error.filename = destination
+            raise
         finally:
             os.close(target)
 
@@ -86,8 +121,11 @@ class Mounts:
                 os.setxattr(f"/proc/self/fd/{mounted}", "security.selinux", os.fsencode(label) + b"\0")
             _change(mounted, changes)
             self.filesystem.attach(mounted, target)
+            self.filesystem.cover(destination)
             if kept:
                 self.kept.setdefault(destination, []).append(os.dup(mounted))
+            if fstype in _WITH_HIDDEN_PATHS:
+                self.filesystem.keep(destination, mounted)
             if destination == "/":  # what comes later is mounted in it; below it the other one does no harm
                 self.filesystem.take(mounted)
             else:
@@ -100,7 +138,7 @@ class Mounts:
     def _place(self, destination: str, fstype: str, data: str) -> "tuple[int, str]":
         """Where to mount, and the data: a tmpfs has the mode of the directory that it hides, as with runc."""
         # a procfs or sysfs somewhere else than where its path says would be masked at the wrong place
-        resolve = RESOLVE_NO_SYMLINKS if fstype in ("proc", "sysfs") else 0
+        resolve = RESOLVE_NO_SYMLINKS if fstype in _WITH_HIDDEN_PATHS else 0
         if fstype != "tmpfs" or ",mode=" in f",{data}":
             return self.filesystem.make(destination, resolve=resolve), data
         try:
@@ -127,10 +165,12 @@ class Mounts:
         try:
             top = _new_tmpfs(options)
             self.filesystem.attach(top, target)
+            self.filesystem.cover(destination)
             for name, controllers, source in hierarchies:
                 os.mkdir(name, 0o755, dir_fd=top)
                 below = f"/proc/self/fd/{top}/{name}"
-                libc.mount(source or "cgroup", below, "cgroup", MS_BIND if source else flags[0], controllers or None)
+                named = "systemd" if controllers == "name=systemd" else "cgroup"  # as systemd calls it, and runc
+                libc.mount(source or named, below, "cgroup", MS_BIND if source else flags[0], controllers or None)
             for link, name in links:
                 os.symlink(link, name, dir_fd=top)
             # the tmpfs, and the binds, which mount(2) gives no flags
@@ -160,9 +200,11 @@ class Mounts:
         """Put a detached tree of mounts, which is closed, to its place."""
         try:
             _change(tree, changes)
-            target = self.filesystem.make(destination, directory=stat.S_ISDIR(os.fstat(tree).st_mode))
+            kind = stat.S_IFDIR if stat.S_ISDIR(os.fstat(tree).st_mode) else stat.S_IFREG
+            target = self.filesystem.make(destination, kind | 0o755)
             try:
                 self.filesystem.attach(tree, target)
+                self.filesystem.cover(destination)
             finally:
                 os.close(target)
             if destination == "/":
@@ -227,12 +269,16 @@ def _mount_in(directory: int, name: str, source: str, fstype: str, flags: int, d
 
 def _new_tmpfs(options: "tuple[tuple[str, str], ...]") -> int:
     """A tmpfs that is mounted nowhere yet. The caller closes it."""
-    context = libc.fsopen("tmpfs", FSOPEN_CLOEXEC)
+    return _new("tmpfs", options, MOUNT_ATTR_NOSUID | MOUNT_ATTR_NODEV | MOUNT_ATTR_NOEXEC)
+
+
+def _new(fstype: str, options: "Iterable[tuple[str, str]]", attributes: int) -> int:
+    """A file system that is mounted nowhere yet; an option without a value is a flag. The caller closes it."""
+    context = libc.fsopen(fstype, FSOPEN_CLOEXEC)
     try:
         for key, value in options:
-            libc.fsconfig(context, FSCONFIG_SET_STRING, key, value)
+            libc.fsconfig(context, FSCONFIG_SET_STRING if value else FSCONFIG_SET_FLAG, key, value or None)
         libc.fsconfig(context, FSCONFIG_CMD_CREATE)
-        attributes = MOUNT_ATTR_NOSUID | MOUNT_ATTR_NODEV | MOUNT_ATTR_NOEXEC
         return libc.fsmount(context, FSMOUNT_CLOEXEC, attributes)
     finally:
         os.close(context)

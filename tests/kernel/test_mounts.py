@@ -522,11 +522,38 @@ def test_what_is_no_symlink_is_bound(workshop: Workshop, config: Config, tmp_pat
     )
 
 
-def test_a_dangling_symlink_is_no_place_for_a_mount(workshop: Workshop, config: Config) -> None:
+@pytest.mark.parametrize(
+    ("target", "place"),
+    [
+        ("/nowhere/near", "/nowhere/near"),
+        ("nowhere", "/etc/deep/nowhere"),
+        ("../../up/./here/", "/up/here"),
+        ("../" * 20 + "tmp/out", "/tmp/out"),
+        ("/etc/other", "/tmp/through/both"),
+    ],
+)
+@pytest.mark.parametrize("inner", ["", "/x"])
+def test_what_a_dangling_symlink_names_is_made(
+    workshop: Workshop, config: Config, tmp_path: Path, target: str, place: str, inner: str
+) -> None:
+    config["mounts"].append({"destination": f"/etc/deep/link{inner}", "type": "tmpfs"})
+    config["process"]["args"] = ["/bin/busybox", "cat", "/proc/self/mountinfo"]
+    bundle = workshop.bundle(config)
+    (bundle / "rootfs/etc/deep").mkdir()
+    (bundle / "rootfs/etc/deep/link").symlink_to(target)
+    (bundle / "rootfs/etc/other").symlink_to("../tmp/through/both")
+    assert place + inner in mounts(workshop.output(bundle))
+
+
+@pytest.mark.parametrize("target", ["link", "other"])
+def test_symlinks_that_name_each_other_are_no_place_for_a_mount(
+    workshop: Workshop, config: Config, target: str
+) -> None:
     config["mounts"].append({"destination": "/link/x", "type": "tmpfs"})
     bundle = workshop.bundle(config)
-    (bundle / "rootfs/link").symlink_to("/nowhere")
-    with pytest.raises(CreateError, match="/link: Too many levels of symbolic links"):
+    (bundle / "rootfs/link").symlink_to(target)
+    (bundle / "rootfs/other").symlink_to("link")
+    with pytest.raises(CreateError, match="/link/x: Too many levels of symbolic links"):
         workshop.create(bundle)
 
 
@@ -829,3 +856,17 @@ def test_an_empty_mount_label_is_none(workshop: Workshop, config: Config) -> Non
     config["linux"]["mountLabel"] = ""
     with workshop.create(config) as container:
         assert "context=" not in container.explain()
+
+
+@pytest.mark.parametrize(("source", "place", "text"), [("d", "/f", "Not a directory"), ("f", "/d", "Is a directory")])
+def test_a_file_is_no_place_for_a_directory(
+    workshop: Workshop, config: Config, tmp_path: Path, source: str, place: str, text: str
+) -> None:
+    (tmp_path / "d").mkdir()
+    (tmp_path / "f").touch()
+    config["mounts"].append(bind(tmp_path / source, "bind", destination=place))
+    bundle = workshop.bundle(config)
+    (bundle / "rootfs/d").mkdir()
+    (bundle / "rootfs/f").touch()
+    with pytest.raises(CreateError, match=rf"{place}.*: {text}"):
+        workshop.create(bundle)
