@@ -37,6 +37,15 @@ if TYPE_CHECKING:
     from libcontainer_py.errors import StateError as StateError
     from libcontainer_py.errors import StepError as StepError
     from libcontainer_py.errors import UnsupportedPlatform as UnsupportedPlatform
+    from libcontainer_py.events import Event as Event
+    from libcontainer_py.events import Events as Events
+    from libcontainer_py.events import Exited as Exited
+    from libcontainer_py.events import MemoryPressure as MemoryPressure
+    from libcontainer_py.events import OomKill as OomKill
+    from libcontainer_py.events import OutOfMemory as OutOfMemory
+    from libcontainer_py.events import Paused as Paused
+    from libcontainer_py.events import Resumed as Resumed
+    from libcontainer_py.events import Started as Started
     from libcontainer_py.factory import Factory as Factory
     from libcontainer_py.lifecycle import Operation as Operation
     from libcontainer_py.lifecycle import Status as Status
@@ -80,7 +89,10 @@ __all__ = [
     "ContainerWarning",
     "CpuStats",
     "CreateError",
+    "Event",
+    "Events",
     "ExitStatus",
+    "Exited",
     "Factory",
     "HookError",
     "HookWarning",
@@ -91,19 +103,25 @@ __all__ = [
     "LauncherError",
     "LinuxBackend",
     "MemoryBackend",
+    "MemoryPressure",
     "MemoryStats",
+    "OomKill",
     "Operation",
+    "OutOfMemory",
     "Outcome",
+    "Paused",
     "PidsStats",
     "PressureStats",
     "Problem",
     "ProgramNotFound",
     "RdmaStats",
     "Result",
+    "Resumed",
     "Spec",
     "Stall",
     "Stalls",
     "StartError",
+    "Started",
     "State",
     "StateError",
     "Stats",
@@ -145,6 +163,17 @@ _ROOMS = {
         "StateError",
         "StepError",
         "UnsupportedPlatform",
+    ),
+    "events": (
+        "Event",
+        "Events",
+        "Exited",
+        "MemoryPressure",
+        "OomKill",
+        "OutOfMemory",
+        "Paused",
+        "Resumed",
+        "Started",
     ),
     "factory": ("Factory",),
     "lifecycle": ("Operation", "Status"),

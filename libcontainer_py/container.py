@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from types import TracebackType
 
     from libcontainer_py.backends.base import Backend
+    from libcontainer_py.events import Events
     from libcontainer_py.record import Record
     from libcontainer_py.spec import Resources, State
     from libcontainer_py.stats import Stats
@@ -203,6 +204,15 @@ class Container:
         with self._guard:
             self._exit = ExitStatus(ended.returncode)
             return self._exit
+
+    def events(self) -> Events:
+        """What happens to it from now on: an iterator, and a context manager, that ends after `Exited`.
+
+        Works from any process, for containers of runc too. Raises ContainerError where descriptors run out.
+        """
+        from libcontainer_py.events import Events  # noqa: PLC0415  (attrs is not for the hot verbs)
+
+        return Events(self.id, self._backend.watch(self._record), lambda: self.wait(0))
 
     def delete(self, *, force: bool = False) -> None:
         """Remove it and all that was made for it: stopped or created ones, with `force` any.

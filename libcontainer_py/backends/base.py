@@ -16,7 +16,7 @@ from libcontainer_py.record import Failure as Failure  # noqa: PLC0414  (a word 
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping
+    from collections.abc import Callable, Iterable, Mapping
     from contextlib import AbstractContextManager
 
     from libcontainer_py.lifecycle import Facts
@@ -96,6 +96,49 @@ class Taken:
     STOPPED = "stopped"  # init ended
     PAUSED = "paused"  # init is frozen
     TIMEOUT = "timeout"
+
+
+class Happening(NamedTuple):
+    """Something that a `Watch` saw; `kind` is a word of `Kind`."""
+
+    kind: str
+    times: int = 1
+    """How often, of OOM and OOM_KILL."""
+    level: str = ""
+    """Of PRESSURE: low, medium or critical."""
+
+
+class Kind:
+    """What can happen to a container."""
+
+    STARTED = "started"
+    PAUSED = "paused"
+    RESUMED = "resumed"
+    OOM = "oom"  # its memory ran out
+    OOM_KILL = "oom_kill"  # one of its processes was killed for it
+    PRESSURE = "pressure"
+    EXITED = "exited"  # the last one
+
+
+class Watch(Protocol):
+    """What happens to one container, from its making on; for one thread at a time."""
+
+    @property
+    def kinds(self) -> frozenset[str]:
+        """The words of `Kind` that can come."""
+        ...
+
+    def fileno(self) -> int:
+        """A descriptor that is readable while there is something to take, and perhaps when there is not."""
+        ...
+
+    def take(self, timeout: float | None) -> Happening | None:
+        """The next of what happened; None: nothing within `timeout` seconds (None: for ever), or EXITED was taken."""
+        ...
+
+    def close(self) -> None:
+        """Close all descriptors. Silent when repeated."""
+        ...
 
 
 class Gate(Protocol):
@@ -352,6 +395,10 @@ class Host(Protocol):
         """Wait until it ended, and reap it where it is our child; None: not within `timeout` seconds."""
         ...
 
+    def watch(self, record: Record, observe: Callable[[], Facts]) -> Watch:
+        """Watch a container, whose facts `observe` gives. The caller closes it. Raises ContainerError."""
+        ...
+
     def kill_cgroups(self, cgroups: Mapping[str, int]) -> None:
         """Kill and outlive every process in these directories.
 
@@ -416,6 +463,10 @@ class Backend(Protocol):
         ...
 
     def wait(self, record: Record, *, timeout: float | None) -> Exit | None: ...
+
+    def watch(self, record: Record) -> Watch:
+        """What happens to it from now on. The caller closes it."""
+        ...
 
     def destroy(self, container_id: str, *, force: bool, init: Init | None = None) -> None:
         """Remove a container; with `init` only the one that has this init: an id can be given again."""

@@ -25,12 +25,13 @@ from libcontainer_py.state.sections import section
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Callable, Mapping
     from typing import Any
 
-    from libcontainer_py.backends.base import Birth, CreateRequest, Preparation, Spawned, SpawnRequest
+    from libcontainer_py.backends.base import Birth, CreateRequest, Preparation, Spawned, SpawnRequest, Watch
     from libcontainer_py.backends.preparation import LinuxPreparation
     from libcontainer_py.cgroups.control import Change
+    from libcontainer_py.lifecycle import Facts
     from libcontainer_py.record import Record
     from libcontainer_py.spec import Resources
     from libcontainer_py.stats import Stats
@@ -169,6 +170,12 @@ class LinuxHost:
                 os.close(pidfd)
         child = children.child(*init)
         return Exit(None if child is None else child.reap())
+
+    def watch(self, record: Record, observe: Callable[[], Facts]) -> Watch:
+        """Watch it by descriptors."""
+        from libcontainer_py.backends.watching import LinuxWatch  # noqa: PLC0415  (loads ctypes, not for hot verbs)
+
+        return LinuxWatch(record, observe, lambda: self.at_fifo(record.init))
 
     def kill(self, record: Record) -> None:
         """SIGKILL to init, or to all of its cgroup; a frozen v1 cgroup must be thawed to die."""

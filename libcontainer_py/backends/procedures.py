@@ -35,7 +35,17 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
     from typing import Any
 
-    from libcontainer_py.backends.base import CreateRequest, Exit, Failure, Gate, Host, Spawned, SpawnRequest, Store
+    from libcontainer_py.backends.base import (
+        CreateRequest,
+        Exit,
+        Failure,
+        Gate,
+        Host,
+        Spawned,
+        SpawnRequest,
+        Store,
+        Watch,
+    )
     from libcontainer_py.record import Init, Record
     from libcontainer_py.spec import Resources
     from libcontainer_py.stats import Stats
@@ -287,6 +297,10 @@ class Procedures:
     def wait(self, record: Record, *, timeout: float | None) -> Exit | None:
         """Wait until init ended; None: not within `timeout` seconds."""
         return self.host.wait(record.init, timeout=timeout)
+
+    def watch(self, record: Record) -> Watch:
+        """What happens to it from now on. The caller closes it."""
+        return self.host.watch(record, lambda: self.observe(record))
 
     # -- unmake ---------------------------------------------------------------------------------------------------
 

@@ -17,10 +17,13 @@ from libcontainer_py.errors import CgroupError
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    import select
     from collections.abc import Iterable, Mapping
 
     from libcontainer_py.cgroups.control import Change
     from libcontainer_py.cgroups.devices import DeviceRule
+    from libcontainer_py.cgroups.notices import Notices
+    from libcontainer_py.kernel import inotify
     from libcontainer_py.spec import Resources
     from libcontainer_py.stats import Stats
 
@@ -204,6 +207,13 @@ class Cgroup(ABC):
 
         On v1 those of a cgroup below count as long as it is there. 0 without the memory controller, and where the
         cgroup is gone. Raises CgroupError.
+        """
+
+    @abstractmethod
+    def notices(self, poll: select.epoll, queue: inotify.Queue) -> Notices:
+        """What the kernel tells of it by itself, registered in `poll` and `queue`. The caller closes it.
+
+        Raises OSError where there are too few descriptors, and CgroupError.
         """
 
     @abstractmethod

@@ -16,10 +16,13 @@ from libcontainer_py.kernel.process import in_user_namespace
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    import select
     from collections.abc import Iterable, Sequence
 
     from libcontainer_py.cgroups.control import Change
     from libcontainer_py.cgroups.devices import DeviceRule
+    from libcontainer_py.cgroups.notices import Notices
+    from libcontainer_py.kernel import inotify
     from libcontainer_py.spec import Resources
     from libcontainer_py.stats import Stats
 
@@ -90,6 +93,11 @@ class CgroupV1(Cgroup):
             if error.errno in _GONE:
                 return 0
             raise failure(path, "it cannot be told who was killed", error) from error
+
+    def notices(self, poll: select.epoll, queue: inotify.Queue) -> Notices:
+        from libcontainer_py.cgroups.notices import NoticesV1  # noqa: PLC0415  (for who watches; loads ctypes)
+
+        return NoticesV1(self, poll, queue)
 
     def attach_descriptors(self) -> dict[str, int]:
         """The `tasks` file of each hierarchy, write-only.

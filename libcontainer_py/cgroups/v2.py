@@ -18,6 +18,8 @@ if TYPE_CHECKING:
 
     from libcontainer_py.cgroups.control import Change
     from libcontainer_py.cgroups.devices import DeviceRule
+    from libcontainer_py.cgroups.notices import Notices
+    from libcontainer_py.kernel import inotify
     from libcontainer_py.spec import Resources
     from libcontainer_py.stats import Stats
 
@@ -99,6 +101,11 @@ class CgroupV2(Cgroup):
             if error.errno in _GONE:
                 return 0
             raise failure(self.path, "it cannot be told who was killed", error) from error
+
+    def notices(self, poll: select.epoll, queue: inotify.Queue) -> Notices:
+        from libcontainer_py.cgroups.notices import NoticesV2  # noqa: PLC0415  (for who watches; loads ctypes)
+
+        return NoticesV2(self, poll)
 
     # -- put processes into it ------------------------------------------------------------------------------------
 

@@ -146,6 +146,22 @@ def keyctl(operation: int, first: "bytes | int", second: int = 0) -> int:
     return syscall("keyctl", operation, first, second, 0, 0)
 
 
+def inotify_init1(flags: int) -> int:
+    """inotify_init1(2). The caller closes the descriptor."""
+    result: int = _libc().inotify_init1(ctypes.c_int(flags))
+    if result == -1:
+        _raise()
+    return result
+
+
+def inotify_add_watch(descriptor: int, path: str, mask: int) -> int:
+    """inotify_add_watch(2): the number of the watch."""
+    result: int = _libc().inotify_add_watch(ctypes.c_int(descriptor), os.fsencode(path), ctypes.c_uint32(mask))
+    if result == -1:
+        _raise(path)
+    return result
+
+
 def openat2(directory: int, path: str, flags: int, *, mode: int = 0, resolve: int = 0) -> int:
     """openat2(2); O_CLOEXEC is added. The caller closes the descriptor."""
     how = ctypes.create_string_buffer(_u64(flags | os.O_CLOEXEC) + _u64(mode) + _u64(resolve), 24)

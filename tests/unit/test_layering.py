@@ -38,7 +38,8 @@ MAY_IMPORT = {
     "backends": "",
     "backends.base": "lifecycle spec errors",
     "backends.procedures": "backends.base lifecycle spec errors",
-    "backends.memory": "backends.base backends.procedures lifecycle spec stats errors",
+    "backends.changes": "backends.base",
+    "backends.memory": "backends.base backends.changes backends.procedures lifecycle spec stats errors",
     # the fork servers, the children they make, and one of those on its way
     "backends.children": "init.messages kernel",
     "backends.forkservers": "backends.children init.messages kernel errors",
@@ -57,14 +58,16 @@ MAY_IMPORT = {
     "backends.spawning": (
         f"backends.base backends.children backends.launcher backends.preparation backends.streams plan cgroups {BELOW}"
     ),
+    "backends.watching": "backends.base backends.changes cgroups kernel errors",
     "backends.linux": (
         "backends.base backends.procedures backends.children backends.demands backends.preparation backends.birth "
-        f"backends.spawning plan hooks state cgroups {BELOW}"
+        f"backends.spawning backends.watching plan hooks state cgroups {BELOW}"
     ),
     "pipes": "streams",
     "result": "errors",  # beside process, which must load no attrs
     "process": VERBS,
-    "container": f"process {VERBS}",
+    "events": f"process {VERBS}",
+    "container": f"process events {VERBS}",
     "factory": f"process pipes container backends.linux {VERBS}",
     # backends.base: to ask for the reaper, which is no public option of create; kernel: what is mounted on the host
     "sandbox": "factory container process pipes result streams spec plan.default_seccomp backends.base kernel errors",

@@ -7,6 +7,7 @@ It runs on any system, needs no root and never sleeps. What shall happen, a test
     init = backend.load("web").init
     backend.host.end(init, 0)          # the program ends by itself
     backend.host.reuse_pid(init)       # its pid belongs to another process from now on
+    backend.host.run_out_of_memory(init)   # and is killed for it
     backend.store.tear("web")          # state.json was torn by a power cut
     backend.crash()                    # kill -9 of the process that uses the library
 
@@ -29,6 +30,7 @@ from libcontainer_py.backends.memory.processes import (
     MemoryProgram,
 )
 from libcontainer_py.backends.memory.store import MemoryDirectory, MemoryFifo, MemoryGate, MemoryStore
+from libcontainer_py.backends.memory.watching import MemoryWatch
 from libcontainer_py.backends.procedures import Procedures
 
 TYPE_CHECKING = False
@@ -50,6 +52,7 @@ __all__ = [
     "MemoryProcess",
     "MemoryProgram",
     "MemoryStore",
+    "MemoryWatch",
 ]
 
 

@@ -13,6 +13,20 @@ FOREVER = float("inf")
 """A deadline that never comes."""
 
 
+class _Changed(threading.Condition):
+    """A condition that also tells those who do not wait in a thread."""
+
+    def __init__(self, listeners: list[Callable[[], None]]) -> None:
+        super().__init__(threading.RLock())
+        self._listeners = listeners
+
+    def notify_all(self) -> None:
+        """Wake all who wait, and tell the listeners."""
+        super().notify_all()
+        for listener in tuple(self._listeners):
+            listener()
+
+
 class MemoryClock:
     """Seconds that pass when nothing else can happen.
 
@@ -20,11 +34,13 @@ class MemoryClock:
     works, that is: holds a container's lock and waits for nothing. With `autojump` False the clock stands until
     `advance()`.
 
-    `changed` guards the whole backend. Whoever changes what another may wait for notifies it.
+    `changed` guards the whole backend. Whoever changes what another may wait for notifies it; `listeners` are called
+    each time, with the lock held.
     """
 
     def __init__(self) -> None:
-        self.changed: threading.Condition = threading.Condition(threading.RLock())
+        self.listeners: list[Callable[[], None]] = []
+        self.changed: threading.Condition = _Changed(self.listeners)
         self.autojump = True
         self._now = 0.0
         self._waiting: dict[int, tuple[Callable[[], bool], float]] = {}

@@ -19,6 +19,7 @@ from libcontainer_py.backends.memory.processes import (
     MemoryProgram,
 )
 from libcontainer_py.backends.memory.spawned import MemorySpawned
+from libcontainer_py.backends.memory.watching import MemoryWatch
 from libcontainer_py.errors import CgroupError, HookError, ProgramNotFound
 from libcontainer_py.lifecycle import Operation, Status, refusal
 from libcontainer_py.record import Init, Intent
@@ -28,6 +29,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
     from libcontainer_py.backends.base import CreateRequest, Preparation, SpawnRequest
+    from libcontainer_py.lifecycle import Facts
     from libcontainer_py.record import Record
     from libcontainer_py.spec import Resources
     from libcontainer_py.stats import Stats
@@ -58,6 +60,7 @@ class MemoryHost:
         self.cgroups: dict[str, MemoryCgroup] = {}
         self.hooks: dict[str, Callable[[str, str], None]] = {}
         self.hooks_run: list[HookRun] = []
+        self.watches: list[MemoryWatch] = []
         self.boot_id = "00000000-0000-4000-8000-000000000001"
         self._pid = 100
         self._start = 1000
@@ -105,6 +108,23 @@ class MemoryHost:
             self._inode += 1
             self.cgroups[path] = MemoryCgroup(self._inode)
             return self.cgroups[path]
+
+    def run_out_of_memory(self, init: Init, *, kill: bool = True) -> None:
+        """The memory of its cgroup runs out, and it is killed for it; without `kill` it waits, as others of it do."""
+        with self.clock.changed:
+            for path in self.processes[init].cgroups:
+                self.cgroups[path].ooms += 1
+                self.cgroups[path].oom_kills += kill
+            if kill:
+                self.end(init, -SIGKILL)
+            self.clock.changed.notify_all()
+
+    def press_memory(self, path: str, level: str) -> None:
+        """Memory is short in a cgroup: low, medium or critical, which only those are told that watch it."""
+        with self.clock.changed:
+            for watch in self.watches:
+                watch.press(path, level)
+            self.clock.changed.notify_all()
 
     def members(self, path: str) -> list[MemoryProcess]:
         """The processes in a cgroup."""
@@ -263,6 +283,10 @@ class MemoryHost:
             return None
         process = self.processes.get(init)
         return Exit(process.returncode if process is not None and process.parent == self._creator else None)
+
+    def watch(self, record: Record, observe: Callable[[], Facts]) -> MemoryWatch:
+        """Watch it, on the virtual clock."""
+        return MemoryWatch(self, record, observe)
 
     def kill_cgroups(self, cgroups: Mapping[str, int]) -> None:
         """Kill every process in those that are ours."""

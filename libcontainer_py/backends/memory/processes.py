@@ -82,11 +82,13 @@ class MemoryProcess:
 class MemoryCgroup:
     """A cgroup directory; which processes are in it, the processes say."""
 
-    __slots__ = ("frozen", "inode", "oom_kills", "resources")
+    __slots__ = ("frozen", "inode", "oom_kills", "ooms", "resources")
 
     def __init__(self, inode: int) -> None:
         self.inode: int = inode
         self.frozen: bool = False
+        self.ooms: int = 0
+        """How often its memory ran out."""
         self.oom_kills: int = 0
         """How many of its processes were killed for it."""
         self.resources: Resources | None = None

@@ -20,11 +20,16 @@ from libcontainer_py import (
     ContainerError,
     ContainerNotFound,
     ContainerTimeout,
+    Event,
+    Events,
+    Exited,
     ExitStatus,
     Factory,
     IllegalOperation,
     LinuxBackend,
     MemoryBackend,
+    MemoryPressure,
+    OomKill,
     Operation,
     Outcome,
     Problem,
@@ -95,6 +100,26 @@ def containers(container: Container) -> None:
     assert_type(container.close(), None)
     with container as same:
         assert_type(same, Container)
+
+
+def events(container: Container) -> None:
+    with container.events() as events:
+        assert_type(events, Events)
+        assert_type(events.kinds, frozenset[type[Event]])
+        assert_type(events.fileno(), int)
+        assert_type(events.next(timeout=1.5), Event | None)
+        assert_type(events.ready(), list[Event])
+        assert_type(events.ended, bool)
+        for event in events:
+            assert_type(event, Event)
+            assert_type(event.container_id, str)
+            if isinstance(event, OomKill):
+                assert_type(event.count, int)
+            elif isinstance(event, MemoryPressure):
+                assert_type(event.level, str)
+            elif isinstance(event, Exited):
+                assert_type(event.status, ExitStatus)
+        assert_type(events.close(), None)
 
 
 def commands() -> None:
