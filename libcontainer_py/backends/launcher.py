@@ -10,7 +10,7 @@ import _socket
 import marshal
 import os
 import select
-import sys
+import time
 
 from libcontainer_py.backends import children, forkservers
 from libcontainer_py.errors import ContainerError, CreateError, LauncherError, UnsupportedPlatform
@@ -31,7 +31,8 @@ _HINTS = {
     f"new{kind}map": f"give the user these ids in /etc/sub{kind}, as usermod --add-sub{kind}s FIRST-LAST USER does"
     for kind in ("uid", "gid")
 }
-_GONE = (32, 104, 9)  # EPIPE, ECONNRESET, EBADF: of a socket whose other side ended, or that another thread closed
+_EBADF, _EPIPE, _ECONNRESET, _ETIMEDOUT = 9, 32, 104, 110
+_SLICE = 0.02
 
 
 class Launch:
@@ -53,6 +54,8 @@ class Launch:
         ours, theirs = forkservers.socketpair()
         self.control: _socket.socket = ours
         self._early: list[bytes] = []
+        if stage is not None:
+            ours.setsockopt(_socket.SOL_SOCKET, _socket.SO_PASSCRED, 1)  # see `_answer`
         self._server: int | None = None
         self._limits: object = None
         self._child: children.Child | None = None
@@ -77,7 +80,7 @@ class Launch:
         try:
             server.request(data, descriptors)
         except OSError as error:
-            if error.errno not in _GONE:
+            if not _is_gone(server.socket, error):
                 raise
             forkservers.drop(server)
             raise _ServerGone from error
@@ -98,7 +101,7 @@ class Launch:
             else:
                 self._instruct_by_memfd(data, descriptors)
         except OSError as error:
-            if error.errno not in _GONE:
+            if not _is_gone(self.control, error):
                 raise
 
     def _instruct_by_memfd(self, data: bytes, descriptors: Mapping[str, int]) -> None:
@@ -114,11 +117,11 @@ class Launch:
     def born(self) -> children.Child:
         """Wait for the server's answer. Raises LauncherError, UnsupportedPlatform, CreateError: the kernel's answer."""
         answer, pidfd = self._answer()
-        if answer != messages.STAGED:
+        if not answer.startswith(messages.STAGED):
             self._child = _made(answer, pidfd)
             return self._child
         try:
-            self._child = _made(*self._answer())
+            self._child = _made(*self._answer(by=_pid_in(answer)))
         finally:
             children.reap(pidfd)  # it has nothing more to do
         return self._child
@@ -126,10 +129,10 @@ class Launch:
     def joined(self) -> tuple[children.Child | None, bytes]:
         """As `born`, of who joins a container: where that fails, None and what it said. It has its plan by then."""
         answer, pidfd = self._answer()
-        if answer != messages.STAGED:
+        if not answer.startswith(messages.STAGED):
             return _made(answer, pidfd), b""
         try:
-            answer, born = self._answer((messages.MADE, messages.FAILED))
+            answer, born = self._answer((messages.MADE, messages.FAILED), by=_pid_in(answer))
         finally:
             children.reap(pidfd)
         if answer.startswith(messages.FAILED):
@@ -137,17 +140,24 @@ class Launch:
         self._child = _made(answer, born)
         return self._child, b""
 
-    def _answer(self, words: tuple[bytes, ...] = messages.OF_SERVER) -> tuple[bytes, int]:
-        """The server's next word. Init may have begun by then: what it says meanwhile is kept for `hear`."""
+    def _answer(self, words: tuple[bytes, ...] = messages.OF_SERVER, *, by: int = 0) -> tuple[bytes, int]:
+        """The server's next word. Init may have begun by then: what it says meanwhile is kept for `hear`.
+
+        `by` is the pid of who has to say it, 0 for the server. Who made a process in a pid namespace that is there
+        already is not seen in there; but the new process is, and somebody who may trace it could say as well, before
+        its maker does, that it is a process of his choice.
+        """
         while True:
             self._watch()
-            said, rights = _receive(self.control)
+            said, descriptor, sender = _receive(self.control)
             if not said:
                 raise LauncherError(
                     "the fork server died while it made a container", hint="try again: the next one has another"
                 )
-            if said[:1] in words:
-                return said, int.from_bytes(rights[0][2][:4], sys.byteorder) if rights else -1
+            if said[:1] in words and by in (0, sender):
+                return said, descriptor
+            if descriptor >= 0:
+                os.close(descriptor)
             self._early.append(said)
 
     def _watch(self) -> None:
@@ -167,7 +177,34 @@ class Launch:
 
     def hear(self) -> bytes:
         """Init's next word; b"" at its end."""
-        return self._early.pop(0) if self._early else _receive(self.control)[0]
+        if self._early:
+            return self._early.pop(0)
+        said, descriptor, _ = _receive(self.control)
+        if descriptor >= 0:
+            os.close(descriptor)
+        return said
+
+    def until_executed(self, child: children.Child, timeout: float) -> bytes:
+        """Why a process that joined a container does not execute its program; b"" once it does, or has ended.
+
+        Who is in the container may stop it before, and who may trace it can keep the other end of its control socket:
+        so its name is looked at too. Raises CreateError (ETIMEDOUT).
+        """
+        deadline = time.monotonic() + timeout
+        poll = select.poll()
+        poll.register(self.control, select.POLLIN)
+        poll.register(child.pidfd, select.POLLIN)
+        while not self._early:
+            found = [number for number, _ in poll.poll(_SLICE * 1000)]
+            if self.control.fileno() in found:
+                break
+            if found or not _waits(child.pid):
+                return b""
+            if time.monotonic() >= deadline:
+                reason = f"it did not execute its program within {timeout:g} s"
+                hint = "somebody in the container may have stopped it; or is the container paused?"
+                raise CreateError(reason, step="execute", errno=_ETIMEDOUT, hint=hint)
+        return self.hear()
 
     def close(self) -> None:
         """Close what waits for the server; the control socket is the caller's."""
@@ -178,12 +215,14 @@ class Launch:
     def discard(self) -> None:
         """Kill and reap what was asked for, whatever became of it, and close the control socket."""
         try:
+            self.control.shutdown(_socket.SHUT_WR)  # who waits for a plan that never comes ends, and does not answer
             child = self._child or self.born()  # the answer comes once
-        except ContainerError:
+        except (ContainerError, OSError):
             pass  # there is none
         else:
-            process.send_signal(child.pid, child.start, 9)
+            child.signal(9)  # by its pidfd: the number is what somebody said
             child.reap()
+            children.drop(child)
         finally:
             self.close()
             self.control.close()
@@ -193,23 +232,50 @@ class _ServerGone(Exception):
     """The fork server does not listen any more."""
 
 
-def _receive(control: _socket.socket) -> tuple[bytes, list[tuple[int, int, bytes]]]:
-    """A message from a control socket, with its descriptors; b"" at its end.
+def _is_gone(socket: _socket.socket, error: OSError) -> bool:
+    """Whether the other side ended, or another thread closed the socket; a bad descriptor to pass on is EBADF too."""
+    return error.errno in (_EPIPE, _ECONNRESET) or (error.errno == _EBADF and socket.fileno() < 0)
 
-    Where the other side ended with words of ours unread, ECONNRESET comes before what it had said.
+
+def _waits(pid: int) -> bool:
+    try:
+        return process.stat(pid).comm == messages.WAITING_NAME
+    except OSError:
+        return False
+
+
+def _receive(control: _socket.socket) -> tuple[bytes, int, int]:
+    """A message from a control socket, the descriptor that came along (-1), and its sender, where the socket says (0).
+
+    b"" at its end. Where the other side ended with words of ours unread, ECONNRESET comes before what it had said.
     """
+    space = _socket.CMSG_SPACE(4) + _socket.CMSG_SPACE(12)  # struct ucred. Source: unix(7)
     for _ in range(2):
         try:
-            data, rights, _, _ = control.recvmsg(messages.LARGEST, _socket.CMSG_SPACE(4), _socket.MSG_CMSG_CLOEXEC)
+            data, ancillary, _, _ = control.recvmsg(messages.LARGEST, space, _socket.MSG_CMSG_CLOEXEC)
         except ConnectionResetError:
             continue
-        return data, rights
-    return b"", []
+        descriptors: list[int] = []
+        sender = 0
+        for _, kind, packed in ancillary:
+            numbers = memoryview(packed[: len(packed) & ~3]).cast("i")
+            if kind == _socket.SCM_RIGHTS:
+                descriptors += numbers
+            elif kind == _socket.SCM_CREDENTIALS:
+                sender = numbers[0]
+        for descriptor in descriptors[1:]:
+            os.close(descriptor)
+        return data, descriptors[0] if descriptors else -1, sender
+    return b"", -1, 0
+
+
+def _pid_in(answer: bytes) -> int:
+    return int.from_bytes(answer[1:5], "little")
 
 
 def _made(answer: bytes, pidfd: int) -> children.Child:
     if answer.startswith(messages.MADE):
-        return children.adopt(int.from_bytes(answer[1:5], "little"), pidfd)
+        return children.adopt(_pid_in(answer), pidfd)
     if pidfd >= 0:  # it was made, but its ids could not be mapped
         children.reap(pidfd)
     step, errno, text = messages.unpack_report(answer[1:]) or ("clone3", 0, "an answer that makes no sense")

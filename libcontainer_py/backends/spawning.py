@@ -36,6 +36,8 @@ if TYPE_CHECKING:
     from libcontainer_py.record import Record
     from libcontainer_py.spec import Spec
 
+EXECUTE_TIMEOUT = 10.0
+"""Seconds that a process may take from its birth until it executes its program: what init has at start."""
 _EBUSY = 16
 _MISSING = (2, 13)  # ENOENT, EACCES
 
@@ -84,7 +86,6 @@ def spawn(record: Record, request: SpawnRequest, python: str | None) -> LinuxSpa
         for directory in _birthplaces(record):
             child = _try(record, steps, descriptors, _Asked(python, init, flags, directory))
             if child is not None:
-                child.container = record.init
                 return LinuxSpawned(child)
     finally:
         for descriptor in opened:
@@ -116,7 +117,8 @@ def _try(record: Record, steps: tuple[Step, ...], descriptors: dict[str, int], a
         child, said = launch.joined()
         launch.close()
         if child is not None:
-            said = launch.hear()
+            child.container = record.init  # from now on: who waits for init reaps it too, whatever it does before
+            said = launch.until_executed(child, EXECUTE_TIMEOUT)
         if child is None or said:
             raise _failure(record, steps, said)
     except CreateError as error:

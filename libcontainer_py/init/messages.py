@@ -13,7 +13,7 @@ if TYPE_CHECKING:
 HELLO: "Final" = b"hello"
 MADE: "Final" = b"K"  # followed by the pid, 4 bytes; the pidfd comes along
 REFUSED: "Final" = b"F"  # followed by a report
-STAGED: "Final" = b"J"  # the pidfd of the process that joins namespaces and makes init comes along
+STAGED: "Final" = b"J"  # followed by the pid of the process that joins namespaces and makes init; so is its pidfd
 OF_SERVER: "Final" = (MADE, REFUSED, STAGED)
 
 # init -> host

@@ -84,7 +84,7 @@ def _stage(control: "_socket.socket", cgroup: "int | None") -> bool:
     """
     wait, told = os.pipe()
     try:
-        _, pidfd = namespace.clone3(CLONE_PARENT, cgroup)  # another user's namespace may not enter it
+        pid, pidfd = namespace.clone3(CLONE_PARENT, cgroup)  # another user's namespace may not enter it
     except OSError as error:
         os.close(wait)
         os.close(told)
@@ -98,7 +98,7 @@ def _stage(control: "_socket.socket", cgroup: "int | None") -> bool:
         return True
     os.close(wait)
     try:
-        _send(control, messages.STAGED, pidfd)
+        _send(control, messages.STAGED + pid.to_bytes(4, "little"), pidfd)
         os.write(told, b"1")
     except OSError:
         pass  # the host gave up

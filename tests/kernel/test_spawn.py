@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import errno
 import os
+import socket
 import subprocess
 import sys
 from pathlib import Path
@@ -10,7 +12,9 @@ from pathlib import Path
 import pytest
 
 from libcontainer_py import ConfigError, IllegalOperation, ProgramNotFound, StartError
+from libcontainer_py.backends import children, launcher, spawning
 from libcontainer_py.backends.base import SpawnRequest
+from libcontainer_py.init import messages
 from libcontainer_py.kernel.constants import NAMESPACES
 from libcontainer_py.spec.config import Capabilities, Rlimit, User
 from tests.kernel.workshop import PATIENCE, Config, Workshop, python_mounts, runc_spec
@@ -275,3 +279,105 @@ def test_a_program_in_the_container_gets_nothing_of_what_joins(workshop: Worksho
         (bundle / "rootfs" / "tmp" / "stop").touch()
         assert container.wait(PATIENCE).returncode == 0, out.read_text()
     assert out.read_text().strip() == "True []"  # it saw some of them on their way
+
+
+def spawn_until_one_fails(container: Container) -> None:
+    for _ in range(500):
+        spawned = container._backend.spawn(container._record, SpawnRequest(("/bin/busybox", "true"), stdin=-3))
+        spawned.signal(9)  # stopped or not
+        assert spawned.wait(timeout=PATIENCE) is not None
+
+
+def test_who_is_stopped_before_it_is_a_program_hangs_nobody(
+    workshop: Workshop, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A signal that any program of the same user may send."""
+    monkeypatch.setattr(spawning, "EXECUTE_TIMEOUT", 0.2)
+    config = waiting()
+    config["process"]["args"] = ["/bin/busybox", "sh", "-c", "while :; do kill -STOP -1 2>/dev/null; done"]
+    with workshop.create(config) as container:
+        container.start()
+        with pytest.raises(StartError, match=r"did not execute its program within 0\.2 s") as caught:
+            spawn_until_one_fails(container)
+        assert caught.value.errno == errno.ETIMEDOUT
+        assert children.joined(container._record.init) == []
+
+
+# Takes what a new process has open and keeps it, as CAP_SYS_PTRACE lets it.
+KEEPS = """
+import ctypes, os
+take = ctypes.CDLL(None).syscall
+kept = 0
+while not os.path.exists("/tmp/stop"):
+    for pid in os.listdir("/proc"):
+        if not pid.isdigit() or int(pid) == os.getpid():
+            continue
+        try:
+            pidfd = os.pidfd_open(int(pid))
+        except OSError:
+            continue
+        for number in range(3, 12):
+            got = take(438, pidfd, number, 0)
+            try:
+                if got >= 0 and os.readlink(f"/proc/self/fd/{got}").startswith("socket:"):
+                    kept += 1
+                    open("/tmp/kept", "w").close()
+                elif got >= 0:
+                    os.close(got)
+            except OSError:
+                pass
+        os.close(pidfd)
+print(kept > 0)
+"""
+
+
+def test_who_keeps_a_control_socket_hangs_nobody(workshop: Workshop) -> None:
+    config = waiting()
+    for name in ("bounding", "effective", "permitted"):
+        config["process"]["capabilities"][name] = ["CAP_SYS_PTRACE"]
+    config["root"]["readonly"] = False
+    config["process"]["args"] = [os.path.realpath(sys.executable), "-I", "-S", "-B", "-c", KEEPS]
+    config["mounts"] += python_mounts()
+    bundle = workshop.bundle(config)
+    out = workshop.folder / "attacker"
+    with out.open("wb") as file, workshop.create(bundle, stdout=file, stderr=file) as container:
+        container.start()
+        kept = bundle / "rootfs" / "tmp" / "kept"
+        for _ in range(500):
+            assert Heard(container, "true").returncode == 0
+            if kept.exists():
+                break
+        (bundle / "rootfs" / "tmp" / "stop").touch()
+        assert container.wait(PATIENCE).returncode == 0, out.read_text()
+    assert out.read_text().strip() == "True"
+
+
+def test_which_process_is_new_says_its_maker_alone() -> None:
+    """Not whoever got hold of the socket: he would name one of the host's, which is killed where spawning fails."""
+    ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+    with ours, theirs:
+        ours.setsockopt(socket.SOL_SOCKET, socket.SO_PASSCRED, 1)
+        launch = object.__new__(launcher.Launch)
+        launch.control, launch._early, launch._server = ours, [], None
+        forged, true = messages.MADE + (1).to_bytes(4, "little"), messages.MADE + (2).to_bytes(4, "little")
+        script = f"import os; os.write({theirs.fileno()}, {forged!r})"
+        subprocess.run([sys.executable, "-c", script], pass_fds=[theirs.fileno()], check=True)
+        theirs.send(true)
+        assert launch._answer((messages.MADE,), by=os.getpid()) == (true, -1)
+        assert launch.hear() == forged  # an error, as all that a new process says
+
+
+def test_who_never_gets_a_plan_ends(workshop: Workshop) -> None:
+    with workshop.create(waiting()) as container:
+        init = container.init_pid
+        assert init is not None
+        pidfd = os.pidfd_open(init)
+        try:
+            launch = launcher.Launch(None, 0, None, ((("init", spawning._namespaces(init)),), None), {"init": pidfd})
+            closed = os.dup(pidfd)
+            os.close(closed)
+            with pytest.raises(OSError, match="Bad file descriptor"):
+                launch.instruct((), {"stdin": closed})
+            launch.discard()
+        finally:
+            os.close(pidfd)
