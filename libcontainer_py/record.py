@@ -48,6 +48,8 @@ class Record(NamedTuple):
     """Hooks still to run, as state.json keeps them: kind to a list of {path, args, env, dir, timeout (ns)}."""
     document: Mapping[str, Any]
     """The whole of state.json, with keys that we do not know, to be written back as they were."""
+    resctrl: tuple[str, ...] = ()
+    """Directories in resctrl that end with a container of runc's; those of ours are in the document."""
 
 
 class Intent(NamedTuple):

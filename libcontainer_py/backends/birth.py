@@ -96,10 +96,11 @@ class LinuxBirth:
 
     def make_cgroups(self) -> Mapping[str, int]:
         """Make the other directories, and fill all, while the kernel clones. Raises CgroupError."""
-        cgroup = self._preparation.cgroup
+        group, cgroup = self._preparation.resctrl, self._preparation.cgroup
+        shared = {} if group is None else group.make()
         if cgroup is None:
-            return {}
-        made = cgroup.create_others()
+            return shared
+        made = cgroup.create_others() | shared
         cgroup.set_devices(self._preparation.device_rules())
         limits = self._preparation.limits
         if limits is not None:
@@ -170,6 +171,8 @@ class LinuxBirth:
         """Wait until init stands before its hooks, where there are any."""
         if any(step.name == "await_hooks" for step in self._steps):
             self._expect(messages.MOUNTED)
+        if self._preparation.resctrl is not None:
+            self._preparation.resctrl.assign(self.init.pid)
         self._move_devices()
 
     def _move_devices(self) -> None:
@@ -231,7 +234,7 @@ class LinuxBirth:
     def record(self, intent: Intent) -> Record:
         """What state.json is to say."""
         preparation = self._preparation
-        cgroup = preparation.cgroup
+        cgroup, group = preparation.cgroup, preparation.resctrl
         document = runc_config.document(
             container_id=preparation.request.container_id,
             init=self.init,
@@ -240,7 +243,8 @@ class LinuxBirth:
             bundle=preparation.bundle,
             rootfs=preparation.rootfs,
             cgroup_paths={} if cgroup is None else cgroup.paths,
-            cgroup_inodes=intent.cgroups,
+            cgroup_inodes={path: inode for path, inode in intent.cgroups.items() if inode},  # 0: a closID outlives us
+            resctrl_paths=("", "") if group is None else (group.path, group.monitoring),
             rootless=os.geteuid() != 0,
             cgroup_config_path=_config_path(preparation),
         )

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 
+from libcontainer_py.cgroups import resctrl
 from libcontainer_py.errors import ConfigError, Problem
 from libcontainer_py.kernel import capability, lsm
 from libcontainer_py.kernel.constants import CAPABILITIES
@@ -13,6 +14,7 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
 
+    from libcontainer_py.cgroups.resctrl import Group
     from libcontainer_py.plan.steps import HostFacts
     from libcontainer_py.spec import Spec
     from libcontainer_py.spec.config import Process
@@ -23,13 +25,15 @@ _NO_SELINUX = "this kernel has no SELinux, or it is switched off"
 _WITHOUT_SELINUX = "leave it out, as engines do where /proc/filesystems has no selinuxfs"
 
 
-def check(spec: Spec, facts: HostFacts, *, source: str = "") -> None:
+def check(spec: Spec, facts: HostFacts, group: Group | None, *, source: str = "") -> None:
     """Raise ConfigError where this host lacks something that a valid Spec asks for. Changes nothing."""
     found: list[Problem] = []
     if spec.process is not None:
         found += _labels(spec.process)
     if spec.linux is not None and facts.uid:
         found += _ids(spec, spec.linux, facts)
+    if spec.linux is not None and spec.linux.intel_rdt is not None:
+        found += _no_resctrl() if group is None else group.problems()
     if spec.linux is not None and spec.linux.net_devices:
         found += _devices(spec.linux.net_devices)
     if spec.linux is not None and spec.linux.mount_label and not lsm.selinux_enabled():
@@ -64,6 +68,15 @@ def _ids(spec: Spec, linux: Linux, facts: HostFacts) -> Iterator[Problem]:
     if groups and is_own(linux.gid_mappings, facts.gid):
         reason = f"cannot be set where an ordinary user maps his own gid {facts.gid} alone: setgroups is denied then"
         yield Problem("process.user.additionalGids", reason, list(groups), "map a range of groups, with newgidmap")
+
+
+def _no_resctrl() -> Iterator[Problem]:
+    if resctrl.is_known():
+        hint = "mount -t resctrl resctrl /sys/fs/resctrl"
+        yield Problem("linux.intelRdt", "no resctrl file system is mounted here", hint=hint)
+    else:
+        hint = "it takes a processor with RDT or the like, CONFIG_X86_CPU_RESCTRL, and no rdt=!... at the boot"
+        yield Problem("linux.intelRdt", "this kernel or this processor has no resctrl", hint=hint)
 
 
 def _devices(names: Iterable[str]) -> Iterator[Problem]:

@@ -13,6 +13,7 @@ from libcontainer_py import cgroups
 from libcontainer_py.backends import children
 from libcontainer_py.backends.base import Exit
 from libcontainer_py.backends.procedures import Procedures
+from libcontainer_py.cgroups import resctrl
 from libcontainer_py.errors import CgroupError, ConfigError, ConfigWarning, StateError, UnsupportedPlatform
 from libcontainer_py.init.messages import WAITING_NAME
 from libcontainer_py.kernel import process
@@ -119,7 +120,7 @@ class LinuxHost:
         from libcontainer_py.backends.preparation import LinuxPreparation  # noqa: PLC0415  (attrs, not for hot verbs)
 
         preparation = LinuxPreparation(request, directory)
-        demands.check(preparation.spec, preparation.facts, source=preparation.source)
+        demands.check(preparation.spec, preparation.facts, preparation.resctrl, source=preparation.source)
         for warning in preparation.plan.warnings:
             warnings.warn(warning, ConfigWarning, stacklevel=4)
         return preparation
@@ -247,6 +248,10 @@ class LinuxHost:
         """Remove those that are ours."""
         if any(map(os.path.lexists, inodes)):
             cgroups.from_inodes(inodes).remove(inodes)
+        if any(map(os.path.lexists, inodes)):  # not a cgroup
+            found = resctrl.mounted()
+            if found is not None:
+                found.remove(inodes)
 
     # -- hooks ----------------------------------------------------------------------------------------------------
 

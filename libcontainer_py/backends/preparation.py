@@ -15,7 +15,7 @@ import attrs
 
 from libcontainer_py import cgroups
 from libcontainer_py.backends.base import CreateRequest
-from libcontainer_py.cgroups import hierarchies
+from libcontainer_py.cgroups import hierarchies, resctrl
 from libcontainer_py.cgroups.devices import DeviceRule, with_defaults
 from libcontainer_py.errors import CgroupError, ConfigError, Problem, UnsupportedPlatform
 from libcontainer_py.kernel import capability
@@ -62,7 +62,10 @@ class LinuxPreparation:
         self.limits: Resources | None
         self.limit_of_tasks: Resources | None
         self.limits, self.limit_of_tasks = self._find_limits()
+        self.resctrl: resctrl.Group | None = self._find_resctrl()
         self.cgroup_paths: tuple[str, ...] = () if self.cgroup is None else self.cgroup.missing()
+        if self.resctrl is not None:
+            self.cgroup_paths += self.resctrl.missing()
         self.hooks: Mapping[str, list[dict[str, Any]]] = hooks_of(self.spec)
         self.facts: HostFacts = facts()
         self.plan: Plan = build(
@@ -131,6 +134,12 @@ class LinuxPreparation:
         if wanted or os.geteuid() == 0 or cgroup.permitted():
             return cgroup if cgroup.paths else None
         return None
+
+    def _find_resctrl(self) -> resctrl.Group | None:
+        """The group in resctrl that is asked for; None also where resctrl is missing, which `demands` tells."""
+        rdt = self.spec.linux.intel_rdt if self.spec.linux is not None else None
+        mounted = resctrl.mounted() if rdt is not None else None
+        return mounted.group(self.request.container_id, rdt) if mounted is not None and rdt is not None else None
 
     def _find_limits(self) -> tuple[Resources | None, Resources | None]:
         """What the cgroup is to be set to, but for devices: before there is an init, and after.

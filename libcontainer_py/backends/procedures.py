@@ -372,7 +372,7 @@ class Procedures:
     def _inodes(self, record: Record) -> dict[str, int]:
         """The record's cgroups with the st_ino that they must have; -1: any (runc wrote no inodes)."""
         known: dict[str, int] = record.document.get("libcontainer_py", {}).get("cgroups", {}) if record.ours else {}
-        return {path: known.get(path, -1) for path in (*record.cgroup_paths.values(), *known)}
+        return {path: known.get(path, -1) for path in (*record.cgroup_paths.values(), *known, *record.resctrl)}
 
     def _poststop(self, container_id: str, hooks: Mapping[str, list[Any]], state: str) -> list[str]:
         """Run the poststop hooks; says which failed: that is a warning, and the others run all the same."""

@@ -10,6 +10,7 @@
     notices       what the kernel tells by itself, to wait for
     statistics    what was used, and how it was held back
     killing       ending every process
+    resctrl       groups that share caches and memory bandwidth, which is another file system
     tree          control files, and walking and removing a directory with everything below it
 
 What is called from outside of the room raises CgroupError. `base`, `v1` and `v2` lie on the path of

@@ -70,11 +70,15 @@ def build(
     offsets = _offsets(spec.linux) if "time" in made else None
     owner = ids.owner(spec.linux, facts)
     mapped = tuple(mounts.mapped(spec, bundle))
-    on_host = tuple(_of_host(spec.linux))
+    on_host = tuple(_of_host(spec.linux, container_id))
     return Plan(flags, maps, joins, offsets, owner, tuple(steps), tuple(warnings), mapped, on_host)
 
 
-def _of_host(linux: Linux) -> Iterator[Step]:
+def _of_host(linux: Linux, container_id: str) -> Iterator[Step]:
+    if linux.intel_rdt is not None:
+        rdt = linux.intel_rdt
+        lines = tuple(filter(None, (rdt.l3_cache_schema, rdt.mem_bw_schema, *rdt.schemata)))
+        yield Step("resctrl", (rdt.clos_id or container_id, *lines), "linux.intelRdt")
     for name, device in linux.net_devices.items():
         yield Step("net_device", (name, device.name or name), f'linux.netDevices["{name}"]')
 

@@ -171,19 +171,6 @@ def inspect(node: Node) -> list[Problem]:
     return problems
 
 
-def json_name(node: Node, name: str) -> str:
-    """What the field `name` of a node is called in JSON."""
-    return next(member.json for member in tree(type(node)).plan() if member.name == name)
-
-
-def is_empty(value: object) -> bool:
-    """Whether a field says nothing: null, false, "", an empty array, or an object in which nothing known is set."""
-    if isinstance(value, Node):
-        plan = tree(type(value)).plan()
-        return all(member.optional and is_empty(getattr(value, member.name)) for member in plan)
-    return value is None or value is False or value in ("", (), {})
-
-
 class Member:
     """One field of a class, as the codec sees it."""
 

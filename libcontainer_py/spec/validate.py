@@ -306,9 +306,6 @@ def _environment(path: str, env: Iterable[str]) -> Iterator[Problem]:
 
 _LATER = "not supported yet"
 
-UNSUPPORTED: tuple[str, ...] = ("linux.intel_rdt",)
-"""Fields, by their Python names, that this version decodes but refuses; empty ones pass."""
-
 FOREIGN: tuple[str, ...] = ("windows", "solaris", "vm", "zos", "freebsd")
 
 
@@ -318,22 +315,9 @@ def unsupported(spec: Spec) -> list[Problem]:
     if spec.process and spec.process.terminal:
         hint = "terminals come later; set it to false"
         found.append(Problem("process.terminal", _LATER, value=True, hint=hint))
-    found += [Problem(path, _LATER) for row in UNSUPPORTED if (path := _set_path(spec, row))]
     if spec.linux:
         cgroup = spec.linux.cgroups_path or ""
         if cgroup.count(":") == 2 and "/" not in cgroup:
             hint = "write it as a path, such as /system.slice/name"
             found.append(Problem("linux.cgroupsPath", f"systemd's slice:prefix:name is {_LATER}", cgroup, hint))
     return found
-
-
-def _set_path(spec: Spec, row: str) -> str:
-    """The JSON path of a row of UNSUPPORTED where it is set to something; else ""."""
-    value: object = spec
-    path: list[str] = []
-    for name in row.split("."):
-        if not isinstance(value, codec.Node):
-            return ""
-        path.append(codec.json_name(value, name))
-        value = getattr(value, name)
-    return "" if codec.is_empty(value) else ".".join(path)

@@ -142,6 +142,7 @@ class _Reader:
             ours=own is not None,
             hooks=hooks,
             document=document,
+            resctrl=() if own is not None else self._resctrl(document, config, container_id),
         )
 
     def _wrong(self, where: str, what: str) -> StateError:
@@ -226,6 +227,16 @@ class _Reader:
                 raise self._wrong(where, f"{path!r} is not an absolute path without `..`")
         # runc writes "" for a hierarchy that is not mounted
         return {controller: path for controller, path in paths.items() if path}
+
+    def _resctrl(self, document: Mapping[str, Any], config: Mapping[str, Any], container_id: str) -> tuple[str, ...]:
+        """What the container's id names there; what a closID names outlives it."""
+        path = self._text(document, "intel_rdt_path")
+        if path and (not path.startswith("/") or ".." in path.split("/") or "\0" in path):
+            raise self._wrong("intel_rdt_path", f"{path!r} is not an absolute path without `..`")
+        rdt = self._object(config, "intel_rdt", "config.intel_rdt")
+        own = [path] if path.endswith(f"/{container_id}") and not rdt.get("closID") else []
+        monitoring = [f"{path}/mon_groups/{container_id}"] if path and rdt.get("enableMonitoring") else []
+        return (*own, *monitoring)
 
     def _namespaces(self, config: Mapping[str, Any]) -> None:
         for index, entry in enumerate(self._list(config, "namespaces", "config.namespaces")):

@@ -117,13 +117,15 @@ def document(
     rootfs: str,
     cgroup_paths: Mapping[str, str],
     cgroup_inodes: Mapping[str, int],
+    resctrl_paths: tuple[str, str] = ("", ""),
     rootless: bool = False,
     cgroup_config_path: str = "",
 ) -> dict[str, Any]:
     """state.json of a container that this library made from the config.json `spec_dict`.
 
-    `cgroup_paths` and `cgroup_inodes` as Record and Intent keep them; `cgroup_config_path` is the path in each
-    hierarchy ("": the id). The specification has no say in what runc needs nowhere: networks' addresses, routes.
+    `cgroup_paths` and `cgroup_inodes` as Record and Intent keep them; `resctrl_paths` are those of its control group
+    and its monitoring group, or ""; `cgroup_config_path` is the path in each hierarchy ("": the id). The specification
+    has no say in what runc needs nowhere: networks' addresses, routes.
     """
     config = configuration(
         spec_dict,
@@ -147,7 +149,8 @@ def document(
         "cgroup_paths": dict(cgroup_paths),
         "namespace_paths": namespace_paths(init.pid),
         "external_descriptors": ["/dev/null"] * 3,
-        "intel_rdt_path": "",
+        "intel_rdt_path": resctrl_paths[0],
+        "intel_rdt_mon_path": resctrl_paths[1],
         runc.OURS: own,
     }
 
@@ -201,6 +204,7 @@ def configuration(
         "mounts": [_mount(entry, bundle, linux) for entry in entries(spec, "mounts")],
         "devices": nodes,
         "netDevices": linux.get("netDevices"),
+        "intel_rdt": _intel_rdt(section(linux, "intelRdt")),
         "mount_label": linux.get("mountLabel", ""),
         "hostname": spec.get("hostname", ""),
         "domainname": spec.get("domainname", ""),
@@ -241,6 +245,9 @@ _KEPT_ZERO = frozenset({"umask", "oom_score_adj", "readonlyfs", "no_new_privileg
 """Where zero says something else than nothing, or a reader looks for the key."""
 
 
+_INTEL_RDT = frozenset({"closID", "schemata", "l3CacheSchema", "memBwSchema", "enableMonitoring"})
+
+
 def _hook(hook: Mapping[str, Any]) -> dict[str, Any]:
     timeout = hook.get("timeout")
     return {
@@ -279,6 +286,11 @@ def _id_mapping(mount: Mapping[str, Any], linux: Mapping[str, Any]) -> dict[str,
     else:
         maps = {"uid_mappings": _mappings(of.get("uidMappings")), "gid_mappings": _mappings(of.get("gidMappings"))}
     return {"recursive": True, **maps} if "ridmap" in words else maps
+
+
+def _intel_rdt(rdt: Mapping[str, Any]) -> dict[str, Any]:
+    names = {"l3CacheSchema": "l3_cache_schema"}  # the others are called alike
+    return {names.get(key, key): value for key, value in rdt.items() if key in _INTEL_RDT}
 
 
 def _device(device: Mapping[str, Any]) -> dict[str, Any]:

@@ -725,7 +725,6 @@ def put(config: Config, path: str, value: object) -> None:
     ("path", "value"),
     [
         ("process.terminal", True),
-        ("linux.intelRdt", {"closID": "x"}),
         ("windows", {"layerFolders": ["x"]}),
     ],
 )

@@ -46,7 +46,7 @@ MAY_IMPORT = {
     "backends.launcher": "backends.children backends.forkservers init.messages kernel errors",
     # what backends.linux is made of: a configuration made ready, what it needs of the host, an init being born, and a
     # further process
-    "backends.demands": "plan spec kernel kernel.constants errors",
+    "backends.demands": "plan cgroups spec kernel kernel.constants errors",
     "backends.netdevices": "kernel kernel.constants errors",
     "backends.preparation": f"backends.base plan cgroups {BELOW}",
     "backends.idmapping": "backends.children backends.launcher kernel kernel.constants errors",

@@ -171,9 +171,6 @@ VALUES = (
     put("linux.memoryPolicy", {"mode": "MPOL_BIND", "nodes": "a"}, "linux.memoryPolicy.nodes"),
     put("linux.personality", {"domain": "BSD"}, "linux.personality.domain"),
     put("linux.personality", {"domain": "LINUX", "flags": ["X"]}, "linux.personality.flags"),
-    put("linux.sysctl", {"vm.swappiness": "1"}, 'linux.sysctl["vm.swappiness"]'),
-    put("linux.sysctl", {"net/../vm/swappiness": "1"}, 'linux.sysctl["net/../vm/swappiness"]'),
-    put("linux.sysctl", {"kernel.hostname": "h"}, 'linux.sysctl["kernel.hostname"]'),
     *(put("linux.intelRdt", {"closID": name}, "linux.intelRdt.closID") for name in ("a/b", "..", "info")),
     put("linux.intelRdt", {"memBwSchema": "L3:0=f"}, "linux.intelRdt.memBwSchema"),
     put("linux.intelRdt", {"schemata": ["L3:0=f", "L3:1=f\nMB:0=9"]}, "linux.intelRdt.schemata[1]"),
@@ -354,6 +351,10 @@ SECTIONS = (
     Fault(_OF_NETWORK, _devices(["network"], '["eth0"].name', eth0="a/b")),
     Fault(_OF_NETWORK, _devices(["network"], '["eth1"].name', eth0=None, eth1="eth0")),
     Fault(_OF_NETWORK, _sysctl_of_the_host),
+    *(
+        Fault(("linux.namespaces", "linux.sysctl"), put("linux.sysctl", {name: "1"}, f'linux.sysctl["{name}"]').apply)
+        for name in ("vm.swappiness", "net/../vm/swappiness", "kernel.hostname")
+    ),
 )
 """Sections that do not fit each other, or a section in itself."""
 

@@ -45,11 +45,9 @@ from libcontainer_py.testing.strategies.words import (
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-# What validate refuses by rules of its own, beside the rows of UNSUPPORTED: the least that shows it.
+# What a version may not support: the least that shows it.
 _SHOWS: dict[str, Spec] = {
     "terminal": Spec(process=Process(terminal=True)),
-    "join": Spec(linux=Linux(namespaces=(Namespace(type="network", path="/n"),))),
-    "time": Spec(linux=Linux(namespaces=(Namespace(type="time"),))),
     "slice": Spec(linux=Linux(cgroups_path="system.slice:prefix:name")),
 }
 
@@ -63,25 +61,21 @@ _SYSCTLS = {
 
 @cache
 def _refused() -> frozenset[str]:
-    """What is not supported yet: rows of validate.UNSUPPORTED, and words of _SHOWS."""
-    return frozenset(validate.UNSUPPORTED) | {word for word, spec in _SHOWS.items() if validate.unsupported(spec)}
+    """What is not supported yet: words of _SHOWS."""
+    return frozenset(word for word, spec in _SHOWS.items() if validate.unsupported(spec))
 
 
 @cache
-def _namespaces(without: frozenset[str]) -> st.SearchStrategy[tuple[Namespace, ...]]:
+def _namespaces() -> st.SearchStrategy[tuple[Namespace, ...]]:
     """A new mount namespace, and some of the others, new or joined."""
     # One choice for each kind, always the same number: that shrinks better than a list.
-    kinds = [
-        kind for kind in sorted(validate.NAMESPACES) if kind != "mount" and not (kind == "time" and kind in without)
-    ]
-    choices = [st.sampled_from(_choices(kind, join="join" not in without)) for kind in kinds]
+    choices = [st.sampled_from(_choices(kind)) for kind in sorted(validate.NAMESPACES - {"mount"})]
     return st.tuples(*choices).map(lambda found: (Namespace(type="mount"), *(one for one in found if one)))
 
 
-def _choices(kind: str, *, join: bool) -> list[Namespace | None]:
+def _choices(kind: str) -> list[Namespace | None]:
     new = Namespace(type=kind)
-    joined = [Namespace(type=kind, path=f"/proc/1234/ns/{kind[:3]}")] if join else []
-    return [None, None, new, new, *joined]
+    return [None, None, new, new, Namespace(type=kind, path=f"/proc/1234/ns/{kind[:3]}")]
 
 
 def _devices() -> st.SearchStrategy[tuple[Device, ...]]:
@@ -148,10 +142,9 @@ def _is_consistent(profile: Seccomp) -> bool:
 @cache
 def _sections(without: frozenset[str]) -> st.SearchStrategy[Linux]:
     """What does not depend on the namespaces."""
-    of_resources = frozenset(row.removeprefix("linux.resources.") for row in without)
     groups = paths | relative_paths
     optional: dict[str, st.SearchStrategy[Any]] = {
-        "resources": st.one_of([drawn(version, of_resources) for version in (None, 1, 2)]),
+        "resources": st.one_of([drawn(version, frozenset[str]()) for version in (None, 1, 2)]),
         "cgroups_path": groups if "slice" in without else groups | st.just("system.slice:prefix:name"),
         "devices": _devices(),
         "seccomp": seccomp_profiles().filter(_is_consistent),
@@ -163,7 +156,7 @@ def _sections(without: frozenset[str]) -> st.SearchStrategy[Linux]:
         "memory_policy": _memory_policies(),
         "personality": st.builds(Personality, domain=st.sampled_from(["LINUX", "LINUX32"])),
     }
-    return some(Linux, {}, optional, prefix="linux.", without=without)
+    return some(Linux, {}, optional)
 
 
 @cache
@@ -172,7 +165,7 @@ def _tops(without: frozenset[str]) -> st.SearchStrategy[Spec]:
     root = some(Root, {"path": st.just("rootfs") | paths | relative_paths}, {"readonly": st.booleans()})
     required = {
         "oci_version": st.sampled_from(["1.3.0", "1.0.2", "1.2.1-rc.1+dev"]),
-        "process": processes(without),
+        "process": processes(terminals="terminal" not in without),
         "root": root,
         "linux": _sections(without),
     }
@@ -206,11 +199,10 @@ def _fitting(spec: Spec, namespaces: tuple[Namespace, ...], given: Mapping[str, 
     files = {name for kind, listed in _SYSCTLS.items() if kind in kinds for name in listed}
     linux: dict[str, Any] = {"namespaces": namespaces}
     top: dict[str, Any] = {"process": spec.process}
-    if "sysctl" in given:
-        linux["sysctl"] = {name: value for name, value in given["sysctl"].items() if name in files}
-    if "network" in kinds and "net_devices" in given:
+    linux["sysctl"] = {name: value for name, value in given["sysctl"].items() if name in files}
+    if "network" in kinds:
         linux["net_devices"] = given["net_devices"]
-    if "time" in new and "time_offsets" in given:
+    if "time" in new:
         linux["time_offsets"] = given["time_offsets"]
     if "uts" in kinds:
         top |= {"hostname": given["hostname"], "domainname": given["domainname"]}
@@ -245,5 +237,4 @@ def specs(*, supported_only: bool = False) -> st.SearchStrategy[Spec]:
     }
     # All of these are always drawn, and used where a namespace allows: what is drawn next to a namespace, and only if
     # it is there, keeps Hypothesis from shrinking it away.
-    given = {name: values for name, values in dependent.items() if f"linux.{name}" not in without}
-    return st.builds(_fitting, _tops(without), _namespaces(without), st.fixed_dictionaries(given))
+    return st.builds(_fitting, _tops(without), _namespaces(), st.fixed_dictionaries(dependent))

@@ -24,7 +24,7 @@ from libcontainer_py.spec import (
 from libcontainer_py.testing.strategies.words import ids, names, paths, ranges, same, some, texts, tuples, variables
 
 if TYPE_CHECKING:
-    from collections.abc import Container, Mapping
+    from collections.abc import Mapping
 
 CAPABILITIES = tuple(
     "CAP_" + name
@@ -110,10 +110,10 @@ _users = some(
 )
 
 
-def processes(without: Container[str]) -> st.SearchStrategy[Process]:
-    """Processes without some fields, by the names of validate.UNSUPPORTED, or without a `terminal`."""
+def processes(*, terminals: bool) -> st.SearchStrategy[Process]:
+    """Processes, some of them with a terminal where `terminals` says so."""
     optional: dict[str, st.SearchStrategy[Any]] = {
-        "terminal": st.just(value=False) if "terminal" in without else st.booleans(),
+        "terminal": st.booleans() if terminals else st.just(value=False),
         "console_size": st.builds(ConsoleSize, height=_sizes, width=_sizes),
         "user": _users,
         "env": tuples(variables, max_size=3),
@@ -128,4 +128,4 @@ def processes(without: Container[str]) -> st.SearchStrategy[Process]:
         "exec_cpu_affinity": some(CPUAffinity, {}, {"initial": ranges, "final": ranges}),
     }
     required = {"args": _arguments, "cwd": st.just("/") | paths}
-    return some(Process, required, optional, prefix="process.", without=without)
+    return some(Process, required, optional)

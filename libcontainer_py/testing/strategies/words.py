@@ -62,14 +62,13 @@ def some(
     required: Mapping[str, st.SearchStrategy[Any]],
     optional: Mapping[str, st.SearchStrategy[Any]],
     *,
-    prefix: str = "",
     without: Container[str] = (),
 ) -> st.SearchStrategy[N]:
     """Objects of a class with the `required` fields and some of the `optional` ones, five at the average.
 
-    A field that `without` names, with its `prefix`, is never set.
+    A field that `without` names is never set.
     """
-    chosen = {name: values for name, values in optional.items() if prefix + name not in without}
+    chosen = {name: values for name, values in optional.items() if name not in without}
     return st.fixed_dictionaries(dict(required), optional=chosen).map(lambda given: cls(**given))
 
 

@@ -32,37 +32,6 @@ def refused(document: dict[str, object]) -> list[str]:
     return [problem.path for problem in validate.unsupported(Spec.from_dict({"ociVersion": "1.3.0"} | document))]
 
 
-# What makes each row of the table speak, as JSON: path -> a value that is set, values that say nothing.
-ROWS: dict[str, tuple[object, list[object]]] = {
-    "linux.intelRdt": (
-        {"enableMonitoring": True},
-        [None, {}, {"closID": ""}, {"unknown": 1}, {"enableMonitoring": False}],
-    ),
-}
-
-
-def document(path: str, value: object) -> dict[str, object]:
-    """The document in which nothing but `path` is there."""
-    for key in reversed(path.split(".")):
-        value = {key: value}
-    assert isinstance(value, dict)
-    if path.startswith("process."):
-        value["process"]["cwd"] = "/"
-    return value
-
-
-def test_the_rows_here_are_the_rows_there() -> None:
-    assert len(ROWS) == len(validate.UNSUPPORTED)
-
-
-@pytest.mark.parametrize("path", ROWS)
-def test_row(path: str) -> None:
-    loud, silent = ROWS[path]
-    assert refused(document(path, loud)) == [path]
-    for value in silent:
-        assert refused(document(path, value)) == []
-
-
 @pytest.mark.parametrize("section", ["windows", "solaris", "vm", "zos", "freebsd"])
 def test_sections_of_other_systems(section: str) -> None:
     assert refused({section: {"x": 1}}) == [section]
@@ -118,6 +87,4 @@ def test_fields_that_were_built_by_hand() -> None:
             net_devices={"eth0": NetDevice(name="x")},
         ),
     )
-    assert [problem.path for problem in validate.unsupported(spec)] == [
-        "linux.intelRdt",
-    ]
+    assert validate.unsupported(spec) == []

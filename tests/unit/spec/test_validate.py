@@ -296,7 +296,7 @@ def test_mappings_need_a_user_namespace() -> None:
 
 
 def test_everything_at_once() -> None:
-    spec = Spec(oci_version="2.0.0", process=Process(cwd="x"), linux=Linux(intel_rdt=IntelRdt(clos_id="a")))
+    spec = Spec(oci_version="2.0.0", process=Process(cwd="x"), linux=Linux(intel_rdt=IntelRdt(clos_id="a/b")))
     with pytest.raises(ConfigError) as caught:
         validate.check(spec, source="config.json")
     assert [problem.path for problem in caught.value.problems] == [
@@ -304,8 +304,8 @@ def test_everything_at_once() -> None:
         "root",
         "process.args",
         "process.cwd",
+        "linux.intelRdt.closID",
         "linux.namespaces",
-        "linux.intelRdt",
     ]
     assert str(caught.value).startswith("config.json: ociVersion: version 2.0.0")
 
