@@ -143,7 +143,7 @@ def _filesystem(
     propagation = PROPAGATION.get(linux.rootfs_propagation or "", 0)
     yield from _root(rootfs, propagation)
     for step in mounts.mounts(spec, bundle, facts, cgroup_paths):
-        if enter_cgroups and mounts.shows_cgroups(step):
+        if enter_cgroups and (mounts.shows_cgroups(step) or mounts.copies(step)):
             yield from enter_cgroups
             enter_cgroups = []
         yield step

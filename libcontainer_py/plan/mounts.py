@@ -171,6 +171,11 @@ def shows_cgroups(step: Step) -> bool:
     return step.name == "cgroups_v1" or (step.name in ("mount", "mount_detached") and step.arguments[2] == "cgroup2")
 
 
+def copies(step: Step) -> bool:
+    """Whether it fills a tmpfs with what the image says, which its own cgroup shall pay for."""
+    return step.name == "mount_detached" and bool(step.arguments[6])
+
+
 def _cgroup_mount(
     spec: Spec, mount: Mount, destination: str, facts: HostFacts, cgroup_paths: Mapping[str, str], why: str
 ) -> Step:

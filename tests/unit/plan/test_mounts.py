@@ -209,6 +209,23 @@ def test_a_mapped_mount_is_cut_off_from_the_host(propagation: str | None, kinds:
 # -- cgroups ----------------------------------------------------------------------------------------------------------
 
 
+def test_what_is_copied_out_of_the_image_is_charged_to_the_container() -> None:
+    mounted = (mount(kind="tmpfs"), mount("tmpcopyup", kind="tmpfs"), mount("ro", kind="cgroup"))
+    made = build(
+        spec(*mounted, kinds="mount cgroup"),
+        container_id="c",
+        bundle="/bundle",
+        rootfs="/bundle/rootfs",
+        facts=V1,
+        cgroup_paths={"pids": "/sys/fs/cgroup/pids/c"},
+        attach=True,
+        reaper=False,
+        state=b"{}",
+    )
+    names = [step.name for step in made.steps if step.name.startswith(("mount", "join", "cgroup"))]
+    assert names == ["mount", "join_cgroups", "mount_detached", "cgroups_v1"]
+
+
 def test_the_cgroups_of_v2() -> None:
     one = mount("ro", "nsdelegate", kind="cgroup")
     (step,) = mounts.mounts(spec(one, kinds="mount cgroup"), "/b", V2, {"": "/sys/fs/cgroup/c"})
