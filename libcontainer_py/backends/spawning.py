@@ -197,18 +197,20 @@ def _birthplaces(record: Record) -> Iterator[int | None]:
     if not own:
         yield None
         return
-    yield _directory(own)
+    yield from _directory(own)
     # the container has made cgroups below, and gave them controllers: its own has no processes then (EBUSY)
     current = cgroups.of_process(record.init.pid)
-    if current not in ("", own):
-        yield _directory(current)
+    if current.startswith(f"{own}/"):
+        yield from _directory(current)
 
 
-def _directory(path: str) -> int | None:
+def _directory(path: str) -> Iterator[int]:
+    """A descriptor of it; nothing where it is gone: the container may remove what it made, and gets no way out."""
     try:
-        return os.open(path, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+        descriptor = os.open(path, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
     except FileNotFoundError:
-        return None
+        return
+    yield descriptor
 
 
 def _descriptors(record: Record, request: SpawnRequest, opened: list[int]) -> dict[str, int]:

@@ -423,6 +423,7 @@ def join(control: int, process: int, flags: int) -> None:
     try:
         _settle({control, process})
         executor = Executor(control)
+        _drop_groups()
         joining.join("init", process, flags)
         steps = executor.receive_plan()
     except BaseException as error:
@@ -430,6 +431,14 @@ def join(control: int, process: int, flags: int) -> None:
         os.write(control, messages.FAILED + b"\xff\xff" + report)
         os._exit(1)
     executor.run(steps)
+
+
+def _drop_groups() -> None:
+    """Of the host's groups nothing comes along: init may be in a user namespace that it made, and forbids it later."""
+    try:
+        os.setgroups(())
+    except PermissionError:
+        pass  # an ordinary user, who keeps his
 
 
 def _settle(keep: "set[int]") -> None:

@@ -381,3 +381,46 @@ def test_who_never_gets_a_plan_ends(workshop: Workshop) -> None:
             launch.discard()
         finally:
             os.close(pidfd)
+
+
+def test_no_cgroup_is_no_way_out_of_it(workshop: Workshop) -> None:
+    """On v2 init may stand in a cgroup that the container makes and removes as it likes."""
+    with workshop.create(waiting()) as container:
+        gone = container._record._replace(cgroup_paths={"": "/sys/fs/cgroup/gone"})
+        with pytest.raises(StartError, match="its cgroup takes no further process"):
+            container._backend.spawn(gone, SpawnRequest(tuple(WAITS)))
+
+
+# A user namespace of init's own, in which nobody may change his groups.
+SHUTS = """
+import ctypes, os, signal
+assert ctypes.CDLL(None).unshare(0x10000000) == 0
+for name, text in (("setgroups", "deny"), ("gid_map", "0 0 1"), ("uid_map", "0 0 1")):
+    with open(f"/proc/self/{name}", "w") as file:
+        file.write(text)
+open("/tmp/shut", "w").close()
+signal.pause()
+"""
+
+
+def test_no_group_of_the_host_comes_along(workshop: Workshop) -> None:
+    config = waiting()
+    for name in ("bounding", "effective", "permitted"):
+        config["process"]["capabilities"][name] = ["CAP_SETFCAP"]  # as with Docker: a map of root's id takes it
+    config["root"]["readonly"] = False
+    config["process"]["args"] = [os.path.realpath(sys.executable), "-I", "-S", "-B", "-c", SHUTS]
+    config["mounts"] += python_mounts()
+    bundle = workshop.bundle(config)
+    groups = os.getgroups()
+    with workshop.create(bundle) as container:
+        container.start()
+        shut = bundle / "rootfs" / "tmp" / "shut"
+        while not shut.exists():
+            assert container.status == "running"
+            os.sched_yield()
+        os.setgroups([4242])
+        try:
+            heard = Heard(container, "cat /proc/self/status")
+        finally:
+            os.setgroups(groups)
+        assert heard.field("Groups") == ""
