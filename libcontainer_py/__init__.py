@@ -64,6 +64,7 @@ if TYPE_CHECKING:
     from libcontainer_py.stats import PidsStats as PidsStats
     from libcontainer_py.stats import PressureStats as PressureStats
     from libcontainer_py.stats import RdmaStats as RdmaStats
+    from libcontainer_py.stats import Sample as Sample
     from libcontainer_py.stats import Stall as Stall
     from libcontainer_py.stats import Stalls as Stalls
     from libcontainer_py.stats import Stats as Stats
@@ -117,6 +118,7 @@ __all__ = [
     "RdmaStats",
     "Result",
     "Resumed",
+    "Sample",
     "Spec",
     "Stall",
     "Stalls",
@@ -190,6 +192,7 @@ _ROOMS = {
         "PidsStats",
         "PressureStats",
         "RdmaStats",
+        "Sample",
         "Stall",
         "Stalls",
         "Stats",

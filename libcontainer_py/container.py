@@ -8,20 +8,20 @@ from __future__ import annotations
 
 import threading
 
-from libcontainer_py.errors import ContainerNotFound, ContainerTimeout
+from libcontainer_py.errors import CgroupError, ContainerNotFound, ContainerTimeout
 from libcontainer_py.lifecycle import Operation, Status, require, status_of
 from libcontainer_py.process import ExitStatus, signal_number
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Iterator, Mapping
     from types import TracebackType
 
     from libcontainer_py.backends.base import Backend
     from libcontainer_py.events import Events
     from libcontainer_py.record import Record
     from libcontainer_py.spec import Resources, State
-    from libcontainer_py.stats import Stats
+    from libcontainer_py.stats import Sample, Stats
 
 _SIGKILL = 9
 
@@ -179,6 +179,36 @@ class Container:
         Raises CgroupError where it has no cgroup of its own, or that is gone.
         """
         return self._backend.stats(self._record)
+
+    def watch_stats(self, interval: float = 1.0) -> Iterator[Sample]:
+        """Its statistics every `interval` seconds, with the percentage of a processor in that time, until it ends.
+
+        The first sample comes after one interval. Raises ValueError for an interval that is not above 0, and what
+        stats() raises.
+        """
+        if not interval > 0:
+            raise ValueError(f"an interval is above 0 s, not {interval!r}")
+        return self._samples(self.stats(), interval)
+
+    def _samples(self, before: Stats, interval: float) -> Iterator[Sample]:
+        from libcontainer_py.stats import sample  # noqa: PLC0415  (attrs is not for the hot verbs)
+
+        while not self._ends_within(interval):
+            try:
+                now = self.stats()
+            except CgroupError:
+                if self._ends_within(0):
+                    return  # it was deleted meanwhile
+                raise
+            yield sample(before, now)
+            before = now
+
+    def _ends_within(self, seconds: float) -> bool:
+        try:
+            self.wait(seconds)
+        except ContainerTimeout:
+            return False
+        return True
 
     def update(self, resources: Resources) -> None:
         """Change limits while it is there; what `resources` (of `libcontainer_py.spec`) do not say, stays as it is.

@@ -160,3 +160,23 @@ class Stats:
     rdma: Mapping[str, RdmaStats]
     """By the name of the device."""
     pressure: PressureStats
+
+
+@attrs.frozen(kw_only=True)
+class Sample:
+    """Statistics, and what can be told only from two of them: what `Container.watch_stats()` gives."""
+
+    stats: Stats
+    seconds: float
+    """Since the sample before."""
+    cpu_percent: float | None
+    """Of one processor in that time: 200 is two that did nothing else. None where processors are not counted."""
+
+
+def sample(before: Stats, now: Stats) -> Sample:
+    """What happened between two of them."""
+    elapsed_ns = now.taken_ns - before.taken_ns
+    percent = None
+    if before.cpu is not None and now.cpu is not None and elapsed_ns > 0:
+        percent = 100 * (now.cpu.usage_ns - before.cpu.usage_ns) / elapsed_ns
+    return Sample(stats=now, seconds=elapsed_ns / 1e9, cpu_percent=percent)

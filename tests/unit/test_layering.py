@@ -67,7 +67,7 @@ MAY_IMPORT = {
     "result": "errors",  # beside process, which must load no attrs
     "process": VERBS,
     "events": f"process {VERBS}",
-    "container": f"process events {VERBS}",
+    "container": f"process events stats {VERBS}",
     "factory": f"process pipes container backends.linux {VERBS}",
     # backends.base: to ask for the reaper, which is no public option of create; kernel: what is mounted on the host
     "sandbox": "factory container process pipes result streams spec plan.default_seccomp backends.base kernel errors",

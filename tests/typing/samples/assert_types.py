@@ -35,10 +35,12 @@ from libcontainer_py import (
     Problem,
     ProgramNotFound,
     Result,
+    Sample,
     Spec,
     StartError,
     State,
     StateError,
+    Stats,
     Status,
     Swept,
     Usage,
@@ -100,6 +102,14 @@ def containers(container: Container) -> None:
     assert_type(container.close(), None)
     with container as same:
         assert_type(same, Container)
+
+
+def samples(container: Container) -> None:
+    for sample in container.watch_stats(interval=0.5):
+        assert_type(sample, Sample)
+        assert_type(sample.stats, Stats)
+        assert_type(sample.seconds, float)
+        assert_type(sample.cpu_percent, float | None)
 
 
 def events(container: Container) -> None:
