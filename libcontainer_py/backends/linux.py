@@ -295,7 +295,8 @@ def _outlive(pidfd: int, init: Init, timeout: float | None) -> bool:
     """
     deadline = float("inf") if timeout is None else time.monotonic() + timeout
     while True:
-        pending = {one.pidfd: one for one in children.joined(init)}
+        joined = ((one.pidfd, one) for one in children.joined(init))
+        pending = {number: one for number, one in joined if number >= 0}  # -1: another thread reaps it just now
         # in slices, because another thread may let one join meanwhile
         left = min(deadline - time.monotonic(), _LONGEST_WAIT)
         found = process.first_ended((pidfd, *pending), left)

@@ -281,6 +281,16 @@ def test_a_program_in_the_container_gets_nothing_of_what_joins(workshop: Worksho
     assert out.read_text().strip() == "True []"  # it saw some of them on their way
 
 
+def test_one_that_another_thread_reaps_just_now_does_not_disturb_who_waits_for_init(workshop: Workshop) -> None:
+    with workshop.create(waiting()) as container:
+        spawned = container._backend.spawn(container._record, SpawnRequest(tuple(WAITS)))
+        spawned.signal(9)
+        (child,) = children.joined(container._record.init)
+        assert child.reap() == -9  # it is in the table still
+        assert container._backend.wait(container._record, timeout=0) is None
+        assert spawned.wait(timeout=PATIENCE) is not None
+
+
 def spawn_until_one_fails(container: Container) -> None:
     for _ in range(500):
         spawned = container._backend.spawn(container._record, SpawnRequest(("/bin/busybox", "true"), stdin=-3))
