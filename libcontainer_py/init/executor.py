@@ -112,10 +112,15 @@ class Executor:
                 raise
             os.close(descriptor)
 
-    def do_become_root(self) -> None:
-        """Be user and group 0 of the new user namespace, whose maps the fork server has written."""
-        os.setresgid(0, 0, 0)
+    def do_become_root(self, unshared: int) -> None:
+        """Be user and group 0 of the new user namespace, whose maps the fork server has written.
+
+        What is `unshared` belongs to that user, but not to the group: so its message queues look as with runc.
+        """
         os.setresuid(0, 0, 0)
+        if unshared:
+            libc.unshare(unshared)
+        os.setresgid(0, 0, 0)
         libc.prctl(PR_SET_DUMPABLE, 0)  # the fork server had to be, for the maps; nobody shall trace us
 
     def do_unshare(self, flags: int) -> None:

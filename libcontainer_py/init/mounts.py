@@ -163,7 +163,7 @@ class Mounts:
         """
         target = self.filesystem.make(destination)
         try:
-            top = _new_tmpfs(options)
+            top = _new_tmpfs((("source", "tmpfs"), *options))
             self.filesystem.attach(top, target)
             self.filesystem.cover(destination)
             for name, controllers, source in hierarchies:

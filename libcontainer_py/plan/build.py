@@ -97,9 +97,8 @@ def _offsets(linux: Linux) -> str:
 
 def _begin(container_id: str, kinds: set[str], spec: Spec) -> Iterator[Step]:
     if "user" in kinds:
-        yield Step("become_root", (), "linux.uidMappings, linux.gidMappings")
-        if "ipc" in kinds:
-            yield Step("unshare", (c.CLONE_NEWIPC,), "linux.namespaces")
+        unshared = c.CLONE_NEWIPC if "ipc" in kinds else 0
+        yield Step("become_root", (unshared,), "linux.uidMappings, linux.gidMappings")
     yield Step("session", (), "a session of its own")
     yield from keyring(container_id, spec)
     yield Step("stdio", (spec.process.user.uid if spec.process is not None else 0,), "the caller's streams")

@@ -34,6 +34,7 @@ _LINKS = (
     ("/proc/self/fd/2", "/dev/stderr"),
 )
 _NOTHING = (0, 0)
+_SAFE = c.MS_NOSUID | c.MS_NODEV | c.MS_NOEXEC  # the numbers of MOUNT_ATTR_* too
 _UNLABELLED = frozenset({"proc", "sysfs", "mqueue", "cgroup", "cgroup2"})
 """Kernel file systems whose files the policy labels one by one; the top of mqueue is labelled by hand, as runc does."""
 _KINDS = {"c": stat.S_IFCHR, "u": stat.S_IFCHR, "b": stat.S_IFBLK, "p": stat.S_IFIFO}
@@ -196,7 +197,8 @@ def _cgroup_mount(
         if own_namespace or source:
             hierarchies.append((name, ",".join(controllers), source))
             links += [(name, other) for other in controllers if other != name and not other.startswith("name=")]
-    flags = (options.flags, options.attributes[0])
+    safe = _SAFE if own_namespace else 0  # as with runc, which is told nothing else about mounts of a namespace's
+    flags = (options.flags | safe, options.attributes[0] | safe)
     label = (spec.linux.mount_label or "") if spec.linux is not None else ""
     of_tmpfs = (("mode", "755"), ("context", label)) if label else (("mode", "755"),)
     arguments = (destination, flags, of_tmpfs, tuple(hierarchies), tuple(links), _changes(options))
