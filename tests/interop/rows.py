@@ -1,0 +1,141 @@
+"""Which of the differences that docs/conformance.md lists a configuration shows."""
+
+from __future__ import annotations
+
+import re
+from typing import Any, NamedTuple
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    Path = tuple[str, ...]
+    """Of a part of an Outcome, as tests/interop/differential.py tells it."""
+
+
+class Row(NamedTuple):
+    """A row of the table "Differences"."""
+
+    what: str
+    """Its first words there, or in the table of what differs in the verbs."""
+    shows: Callable[[Path, Any, Any], bool]
+    """Whether it is what makes runc's value and ours differ at a path."""
+    runc_says: tuple[str, ...] = ()
+    """Parts of runc's error, where runc makes no container and we do."""
+    we_say: tuple[str, ...] = ()
+    """Or of ours, where it is the other way round."""
+
+
+def _never(path: Path, theirs: Any, ours: Any) -> bool:
+    return False
+
+
+# A mount, as the probe tells it.
+_ROOT, _OPTIONS, _PROPAGATION, _TYPE, _SOURCE, _DATA = range(6)
+
+
+def _are_mounts(path: Path, theirs: Any, ours: Any) -> bool:
+    return path[:2] == ("seen", "mounts") and bool(theirs and ours)
+
+
+def _differ(theirs: Any, ours: Any) -> set[int]:
+    """The parts in which two mounts differ, but for that ours is shared since the root is."""
+    parts = {at for at, (one, other) in enumerate(zip(theirs, ours, strict=True)) if one != other}
+    return parts - {_PROPAGATION} if _shares(theirs, ours) else parts
+
+
+def _shares(theirs: Any, ours: Any) -> bool:
+    return (theirs[_PROPAGATION], ours[_PROPAGATION]) == ([], ["shared"])
+
+
+def _is_shared(path: Path, theirs: Any, ours: Any) -> bool:
+    return _are_mounts(path, theirs, ours) and _shares(theirs, ours)
+
+
+def _is_masked(path: Path, theirs: Any, ours: Any) -> bool:
+    if path[:2] == ("seen", "hidden"):  # the mode of another null device, which is read and written like any
+        return bool(theirs[0][1:] == ours[0][1:] == [[1, 3], 0, 0] and theirs[1:] == ours[1:])
+    if not _are_mounts(path, theirs, ours) or _PROPAGATION in _differ(theirs, ours) or "ro" not in ours[_OPTIONS]:
+        return False
+    if ours[_TYPE] == "tmpfs":
+        return theirs[_TYPE] == "tmpfs" and {"nr_inodes=1", "size=0k"} <= set(ours[_DATA])
+    return bool(theirs[_ROOT].endswith("/null") and ours[_ROOT].endswith("/null"))
+
+
+def _is_left_out(path: Path, theirs: Any, ours: Any) -> bool:
+    if path[:2] == ("seen", "trees"):
+        return bool(theirs[0][0] == "d" == ours[0][0] and theirs[1:] == ours[1:])  # the mode of a tmpfs
+    if not _are_mounts(path, theirs, ours) or not _differ(theirs, ours) <= {_OPTIONS, _DATA}:
+        return False
+    options = {*theirs[_OPTIONS]} ^ {*ours[_OPTIONS]}
+    data = {*theirs[_DATA]} ^ {*ours[_DATA]}
+    if (not options and not data) or (options and not (options == {"ro", "rw"} and "ro" in ours[_OPTIONS])):
+        return False
+    return all(word.startswith("mode=") and word in ours[_DATA] for word in data)
+
+
+def _is_access_time(path: Path, theirs: Any, ours: Any) -> bool:
+    if not _are_mounts(path, theirs, ours) or _differ(theirs, ours) != {_OPTIONS}:
+        return False
+    return {*theirs[_OPTIONS]} ^ {*ours[_OPTIONS]} <= {"noatime", "relatime", "nodiratime"}
+
+
+def _is_swap(path: Path, theirs: Any, ours: Any) -> bool:
+    return path == ("seen", "cgroup_limits", "memory/memory.memsw.limit_in_bytes") and int(theirs[0]) > int(ours[0])
+
+
+def _is_poststart(path: Path, theirs: Any, ours: Any) -> bool:
+    if path != ("hooks",) or len(theirs) != len(ours):
+        return False
+    changed = [(one, other) for one, other in zip(theirs, ours, strict=True) if one != other]
+    return all(
+        one[0] == other[0]
+        and one[0].startswith("poststart")
+        and one[1] | {"status": ""} == other[1] | {"status": ""}
+        and (one[1]["status"], other[1]["status"]) == ("created", "running")
+        for one, other in changed
+    )
+
+
+def _is_directory_of_hooks(path: Path, theirs: Any, ours: Any) -> bool:
+    def without(hooks: Any) -> Any:
+        return [[re.sub(r"PWD=\S*", "", kind), state] for kind, state in hooks]
+
+    return path == ("hooks",) and bool(without(theirs) == without(ours))
+
+
+ROWS = {
+    "of no effect": Row("settings that can have no effect", _never, we_say=("config.json: ",)),
+    "propagation": Row("`rootfsPropagation`", _is_shared, runc_says=("rootfs, flags: 0x5000: invalid argument",)),
+    "access times": Row("access times of bind mounts", _is_access_time),
+    "swap": Row("a `memory.limit` without `memory.swap`", _is_swap),
+    "masks": Row("masked paths", _is_masked, runc_says=("error reopening /dev/null",)),
+    "1.1.5": Row(
+        "settings that runc 1.1.5 refuses or leaves out",
+        _is_left_out,
+        runc_says=(
+            "apply caps: operation not permitted",
+            "device access at",
+            "must be in range 0-2147483647",
+            "architecture to seccomp filter: numerical argument out of domain",
+            "open /proc/self/fd: no such file or directory",
+            "is inside /proc",
+        ),
+    ),
+    "poststart": Row("poststart hooks", _is_poststart),
+    "directory of hooks": Row("the working directory of hooks", _is_directory_of_hooks),
+}
+ALWAYS = {"masks", "1.1.5"}
+"""What `runc spec` itself shows."""
+
+
+def shown_by(found: list[tuple[Path, Any, Any]]) -> tuple[set[str], list[tuple[Path, Any, Any]]]:
+    """The keys of ROWS that these differences show, and the differences that none explains."""
+    keys: set[str] = set()
+    others = []
+    for one in found:
+        fitting = {key for key, row in ROWS.items() if row.shows(*one)}
+        keys |= fitting
+        if not fitting:
+            others.append(one)
+    return keys, others
