@@ -8,7 +8,6 @@ already sees it come, and may try to look into it, but it has no more rights by 
 from __future__ import annotations
 
 import os
-from typing import NamedTuple
 
 import attrs
 
@@ -38,7 +37,7 @@ if TYPE_CHECKING:
 
 EXECUTE_TIMEOUT = 10.0
 """Seconds that a process may take from its birth until it executes its program: what init has at start."""
-_EBUSY = 16
+_ESRCH, _EBUSY = 3, 16
 _MISSING = (2, 13)  # ENOENT, EACCES
 
 
@@ -80,11 +79,10 @@ def spawn(record: Record, request: SpawnRequest, python: str | None) -> LinuxSpa
         if init is None:
             raise refusal(record.id, Operation.SPAWN, Status.STOPPED)
         opened.append(init)
-        flags = _namespaces(record.init.pid)
-        steps = _plan(record, configuration, flags)
-        descriptors = _descriptors(record, request, opened)
+        steps = _plan(record, configuration, _namespaces(record.init.pid))
+        descriptors = {"init": init, **_descriptors(record, request, opened)}
         for directory in _birthplaces(record):
-            child = _try(record, steps, descriptors, _Asked(python, init, flags, directory))
+            child = _try(record, steps, descriptors, python, directory)
             if child is not None:
                 return LinuxSpawned(child)
     finally:
@@ -93,25 +91,15 @@ def spawn(record: Record, request: SpawnRequest, python: str | None) -> LinuxSpa
     raise StartError("its cgroup takes no further process", container_id=record.id, step="cgroup", errno=_EBUSY)
 
 
-class _Asked(NamedTuple):
-    """What the fork server is asked for: `init` is a pidfd, `flags` its namespaces, `directory` the v2 cgroup."""
-
-    python: str | None
-    init: int
-    flags: int
-    directory: int | None
-
-
-def _try(record: Record, steps: tuple[Step, ...], descriptors: dict[str, int], asked: _Asked) -> Child | None:
-    """Make one; None: not in that cgroup (EBUSY)."""
-    given = {"init": asked.init}
+def _try(
+    record: Record, steps: tuple[Step, ...], descriptors: dict[str, int], python: str | None, directory: int | None
+) -> Child | None:
+    """Make one in the v2 cgroup of that descriptor, which is closed; None: it takes no process (EBUSY)."""
     try:
-        if asked.directory is not None:
-            given["cgroup"] = asked.directory
-        launch = Launch(asked.python, 0, None, ((("init", asked.flags),), None), given)
+        launch = Launch(python, 0, None, ((), None), {} if directory is None else {"cgroup": directory})
     finally:
-        if asked.directory is not None:
-            os.close(asked.directory)
+        if directory is not None:
+            os.close(directory)
     try:
         launch.instruct(tuple((step.name, step.arguments) for step in steps), descriptors)
         child, said = launch.joined()
@@ -176,7 +164,7 @@ def _plan(record: Record, configuration: Spec, flags: int) -> tuple[Step, ...]:
         configuration,
         container_id=record.id,
         facts=facts(),
-        user_namespace=user_namespace,
+        flags=flags,
         groups=not user_namespace or _may_set_groups(record.init.pid),
         warnings=[],  # create has warned
     )
@@ -226,7 +214,7 @@ def _failure(record: Record, steps: tuple[Step, ...], said: bytes) -> ContainerE
     if report is None:
         return StartError("the process said something that makes no sense", container_id=record.id)
     name, errno, text = report
-    if not process.alive(*record.init):
+    if not process.alive(*record.init) or (name, errno) == ("join", _ESRCH):
         return refusal(record.id, Operation.SPAWN, Status.STOPPED)
     if name in ("program", "execute") and errno in _MISSING:
         return ProgramNotFound(text, container_id=record.id, step=name, errno=errno)

@@ -123,6 +123,14 @@ class Executor:
         os.setresgid(0, 0, 0)
         libc.prctl(PR_SET_DUMPABLE, 0)  # the fork server had to be, for the maps; nobody shall trace us
 
+    def do_join(self, flags: int) -> None:
+        """Enter the namespaces of a container's init, by its pidfd.
+
+        The host's /proc stays open meanwhile: nobody in the container sees us before `do_clone`.
+        """
+        _drop_groups()
+        joining.join("init", self.descriptors.pop("init"), flags)
+
     def do_unshare(self, flags: int) -> None:
         libc.unshare(flags)
 
@@ -415,24 +423,6 @@ def start(control: int, mapped: int) -> None:
         steps = executor.receive_plan()
     except BaseException as error:
         report = messages.pack_report("begin", (getattr(error, "errno", 0) or 0), _text(error))
-        os.write(control, messages.FAILED + b"\xff\xff" + report)
-        os._exit(1)
-    executor.run(steps)
-
-
-def join(control: int, process: int, flags: int) -> None:
-    """Enter the namespaces of a process, by its pidfd, and carry out the plan from in there. Never returns.
-
-    The host's /proc stays open meanwhile: nobody in the container sees us before `do_clone`.
-    """
-    try:
-        _settle({control, process})
-        executor = Executor(control)
-        _drop_groups()
-        joining.join("init", process, flags)
-        steps = executor.receive_plan()
-    except BaseException as error:
-        report = messages.pack_report("join", (getattr(error, "errno", 0) or 0), _text(error))
         os.write(control, messages.FAILED + b"\xff\xff" + report)
         os._exit(1)
     executor.run(steps)

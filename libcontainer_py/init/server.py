@@ -5,8 +5,8 @@ what `mapping.write` takes; `stage` None or what `joining.enter` takes. The answ
 goes to the host over init's control socket, and over that init gets its plan: we know of nothing but namespaces. The
 init is made with CLONE_PARENT: it is the host's child, not ours.
 
-Without a mount namespace of its own it is no init, but a further process of a container, which `stage` names by a
-pidfd: it is made by who joined, who gets the plan.
+Without a mount namespace of its own it is no init, but a further process of a container: the stage gets the plan,
+joins, and makes it.
 """
 
 import _socket
@@ -55,7 +55,7 @@ def _answer(data: bytes, received: "list[int]") -> None:
     try:
         if stage is not None:
             if not flags & CLONE_NEWNS:  # an init has a mount namespace of its own
-                executor.join(descriptors["control"], descriptors["init"], stage[0][0][1])
+                executor.start(descriptors["control"], -1)
             joining.enter(stage, descriptors)
         pid, pidfd, mapped = _make(flags, descriptors)
         if maps is not None:
@@ -88,7 +88,10 @@ def _stage(control: "_socket.socket", cgroup: "int | None") -> bool:
     except OSError as error:
         os.close(wait)
         os.close(told)
-        control.send(messages.REFUSED + messages.pack_report("clone3", error.errno or 0, error.strerror or ""))
+        try:
+            control.send(messages.REFUSED + messages.pack_report("clone3", error.errno or 0, error.strerror or ""))
+        except OSError:
+            pass  # the host gave up
         return False
     if pidfd < 0:
         os.close(told)

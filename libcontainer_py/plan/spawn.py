@@ -7,6 +7,7 @@ The filter is the very last, as always.
 
 from __future__ import annotations
 
+from libcontainer_py.kernel.constants import NAMESPACES
 from libcontainer_py.plan import labels, process
 from libcontainer_py.plan.build import becoming, filter_of, keyring
 from libcontainer_py.plan.steps import Step
@@ -21,17 +22,17 @@ if TYPE_CHECKING:
 
 
 def build_spawn(
-    spec: Spec, *, container_id: str, facts: HostFacts, user_namespace: bool, groups: bool, warnings: list[str]
+    spec: Spec, *, container_id: str, facts: HostFacts, flags: int, groups: bool, warnings: list[str]
 ) -> tuple[Step, ...]:
     """The steps for the process of `spec`, the container's configuration.
 
-    `groups`: setgroups is allowed in its user namespace.
+    `flags` are the namespaces to join, CLONE_NEW*. `groups`: setgroups is allowed in its user namespace.
     """
-    return tuple(_steps(spec, container_id, facts, warnings, user_namespace=user_namespace, groups=groups))
+    return tuple(_steps(spec, container_id, facts, warnings, flags=flags, groups=groups))
 
 
 def _steps(
-    spec: Spec, container_id: str, facts: HostFacts, warnings: list[str], *, user_namespace: bool, groups: bool
+    spec: Spec, container_id: str, facts: HostFacts, warnings: list[str], *, flags: int, groups: bool
 ) -> Iterator[Step]:
     program = spec.process
     if program is None:
@@ -39,14 +40,16 @@ def _steps(
     affinity = program.exec_cpu_affinity
     if affinity is not None and affinity.initial:
         yield Step("affinity", (processors_of(affinity.initial) or (),), "process.execCPUAffinity.initial")
+    if program.oom_score_adj is not None:  # as root of the host, who may lower it
+        yield Step("oom_score_adj", (program.oom_score_adj,), "process.oomScoreAdj")
+    yield Step("join", (flags,), "linux.namespaces")
     yield Step("join_cgroups", (), "linux.cgroupsPath")
     if affinity is not None and affinity.final:
         yield Step("affinity", (processors_of(affinity.final) or (),), "process.execCPUAffinity.final")
     yield from keyring(container_id, spec)
     yield Step("stdio", (program.user.uid,), "the caller's streams")
-    if program.oom_score_adj is not None:
-        yield Step("oom_score_adj", (program.oom_score_adj,), "process.oomScoreAdj")
     yield from labels.steps(program)
+    user_namespace = bool(flags & NAMESPACES["user"][1])
     yield from becoming(spec, program, facts, warnings, user_namespace=user_namespace, groups=groups)
     yield Step("clone", (), "linux.namespaces")
     yield Step("session", (), "a session of its own")
