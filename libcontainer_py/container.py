@@ -232,7 +232,7 @@ class Container:
         if ended is None:
             raise ContainerTimeout(f"container {self.id!r} did not end within {timeout:g} s", timeout=timeout)
         with self._guard:
-            self._exit = ExitStatus(ended.returncode)
+            self._exit = ExitStatus(ended.returncode, ended.oom_kills)
             return self._exit
 
     def events(self) -> Events:

@@ -44,6 +44,11 @@ class ExitStatus(NamedTuple):
     """
 
     returncode: int | None
+    oom_kills: int = 0
+    """How many of its processes, init or others, the kernel killed because memory was short in its cgroup.
+
+    0 also where that was gone before this process could look. A SIGKILL of anybody else does not count.
+    """
 
     @property
     def known(self) -> bool:

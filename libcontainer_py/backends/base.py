@@ -85,6 +85,8 @@ class Exit(NamedTuple):
     """How a container's init ended. `returncode` as in subprocess; None where init is not our child."""
 
     returncode: int | None
+    oom_kills: int = 0
+    """How many of the container's processes were killed because memory was short."""
 
 
 class Taken:
@@ -381,6 +383,10 @@ class Host(Protocol):
 
     def stats(self, record: Record) -> Stats:
         """What its cgroup counted. Raises CgroupError."""
+        ...
+
+    def oom_kills(self, record: Record) -> int:
+        """How many of its processes were killed because memory was short, as last seen once its cgroup is gone."""
         ...
 
     def resources(self, record: Record) -> Resources:

@@ -59,12 +59,15 @@ class LinuxBirth:
         self._python = python
         self._steps = preparation.plan.steps
         self._child: Child | None = None
+        unified = None if preparation.cgroup is None else preparation.cgroup.paths.get("")
+        self._enters_late: bool = unified is not None and unified not in preparation.cgroup_paths
+        """Its cgroup was there before, so it cannot be born there; see `Cgroup.enter`."""
         opened: list[int] = []
         descriptors: dict[str, int] = {}
         try:
             plan = preparation.plan
             stage = self._stage(opened, descriptors)
-            if preparation.cgroup is not None:
+            if preparation.cgroup is not None and not self._enters_late:
                 directory = preparation.cgroup.clone_descriptor()
                 if directory is not None:
                     opened.append(directory)
@@ -75,6 +78,8 @@ class LinuxBirth:
         self._launch: launcher.Launch = launch
         self._control: _socket.socket | None = launch.control
         self._limited: list[Change] = []
+        self._kills_before: int = 0
+        """What a cgroup that was there before us has counted; a new one begins with 0."""
         self._devices: NetDevices | None = None
 
     def _stage(self, opened: list[int], descriptors: dict[str, int]) -> launcher.Stage | None:
@@ -100,6 +105,9 @@ class LinuxBirth:
         shared = {} if group is None else group.make()
         if cgroup is None:
             return shared
+        memory = cgroup.paths.get("memory", cgroup.paths.get("", ""))
+        if memory not in self._preparation.cgroup_paths:
+            self._kills_before = cgroup.oom_kills()
         made = cgroup.create_others() | shared
         cgroup.set_devices(self._preparation.device_rules())
         limits = self._preparation.limits
@@ -110,11 +118,16 @@ class LinuxBirth:
     def born(self) -> Init:
         """Give it its plan, and wait until it is there. Raises CreateError, LauncherError, UnsupportedPlatform."""
         opened: list[int] = []
+        child = None
+        if self._enters_late and self._preparation.cgroup is not None:
+            child = self._launch.born()
+            self._preparation.cgroup.enter(child.pid)
         try:
             self._launch.instruct(self._preparation.plan.wire(), self._descriptors(opened))
         finally:
             _close(opened)
-        child = self._launch.born()
+        if child is None:
+            child = self._launch.born()
         self._limit_tasks()
         self._launch.close()
         self._child = child  # the caller knows it from now on; until here abandon() outlives it
@@ -247,6 +260,7 @@ class LinuxBirth:
             resctrl_paths=("", "") if group is None else (group.path, group.monitoring),
             rootless=os.geteuid() != 0,
             cgroup_config_path=_config_path(preparation),
+            oom_kills=self._kills_before,
         )
         return runc.decode(json.dumps(runc_config.without_nothing(document)), preparation.directory)
 
@@ -270,7 +284,7 @@ class LinuxBirth:
                 self._fail(int.from_bytes(data[1:3], "little"), *report)
         container_id = self._preparation.request.container_id
         cgroup, limits = self._preparation.cgroup, self._preparation.limits
-        if cgroup is not None and limits is not None and cgroup.oom_kills():
+        if cgroup is not None and limits is not None and cgroup.oom_kills() > self._kills_before:
             raise CreateError(
                 "init was killed before it was ready: its cgroup has too little memory",
                 container_id=container_id,

@@ -17,7 +17,7 @@ from libcontainer_py.kernel import process
 class Child:
     """A process of ours: made by the fork server with us as its parent. Its exit status is asked for once."""
 
-    __slots__ = ("_asked", "_guard", "container", "control", "pid", "pidfd", "returncode", "start")
+    __slots__ = ("_asked", "_guard", "container", "control", "oom_kills", "pid", "pidfd", "returncode", "start")
 
     def __init__(self, pid: int, pidfd: int, start: int) -> None:
         self.container: tuple[int, int] | None = None
@@ -27,6 +27,8 @@ class Child:
         self.pidfd: int = pidfd
         self.start: int = start
         self.returncode: int | None = None
+        self.oom_kills: int = 0
+        """Of an init: how many were killed in its cgroup, as far as was seen before that was gone."""
         self.control: _socket.socket | None = None
         """Where a reaper says how its command ended; it ends with 128 + n itself."""
         self._guard = threading.Lock()

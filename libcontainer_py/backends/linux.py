@@ -203,6 +203,20 @@ class LinuxHost:
         """Thaw its cgroup."""
         self._cgroup(record).thaw()
 
+    def oom_kills(self, record: Record) -> int:
+        """What its cgroup counted since it was created; once that is gone, what was seen last, of our children."""
+        child = children.child(*record.init)
+        if not record.cgroup_paths or not _is_still_its(record):
+            return 0 if child is None else child.oom_kills
+        try:
+            found = cgroups.from_paths(record.cgroup_paths).oom_kills()
+        except CgroupError:
+            return 0 if child is None else child.oom_kills  # what it ended with is more important
+        before: int = section(record.document, OURS).get("oom_kills", 0)
+        if child is not None:
+            child.oom_kills = found - before
+        return found - before
+
     def stats(self, record: Record) -> Stats:
         """Read the files of its cgroup."""
         cgroup = self._cgroup(record)

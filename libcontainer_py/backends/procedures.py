@@ -296,7 +296,8 @@ class Procedures:
 
     def wait(self, record: Record, *, timeout: float | None) -> Exit | None:
         """Wait until init ended; None: not within `timeout` seconds."""
-        return self.host.wait(record.init, timeout=timeout)
+        ended = self.host.wait(record.init, timeout=timeout)
+        return None if ended is None else ended._replace(oom_kills=self.host.oom_kills(record))
 
     def watch(self, record: Record) -> Watch:
         """What happens to it from now on. The caller closes it."""
@@ -360,6 +361,7 @@ class Procedures:
             self.host.kill(record)
         if self.host.wait(record.init, timeout=KILL_TIMEOUT) is None:
             self._end(record.init)
+        self.host.oom_kills(record)  # for who waits only after the cgroup is gone
         inodes = self._inodes(record)
         self.host.kill_cgroups(inodes)
         self.host.remove_cgroups(inodes)

@@ -12,7 +12,7 @@ import time
 from abc import ABC, abstractmethod
 
 from libcontainer_py.cgroups.hierarchies import ANY, UNKNOWN, read_hierarchies
-from libcontainer_py.cgroups.tree import has_children, read, remove_tree, walk
+from libcontainer_py.cgroups.tree import has_children, read, remove_tree, walk, write
 from libcontainer_py.errors import CgroupError
 
 TYPE_CHECKING = False
@@ -228,6 +228,26 @@ class Cgroup(ABC):
 
         The caller closes them.
         """
+
+    def enter(self, pid: int) -> None:
+        """Move a process into the directory on v2, where there is one, from outside. Raises CgroupError.
+
+        For cgroups that were there before: somebody may have written to cgroup.kill there, and then the kernel kills
+        whoever is born into it by CLONE_INTO_CGROUP, for ever (tried: 6.1.176, 6.18; cgroup_post_fork compares its
+        count of kills with that of the parent's cgroup).
+        """
+        path = self._paths.get("")
+        if path is None:
+            return
+        try:
+            write(path + "/cgroup.procs", str(pid))
+        except OSError as error:
+            if error.errno == errno.ENOENT and "" in self.optional:
+                return
+            hint = ""
+            if error.errno == errno.EBUSY:
+                hint = "it passes controllers down, so no process can be in it: name a cgroup below it, or elsewhere"
+            raise failure(path, f"process {pid} cannot enter", error, hint=hint) from error
 
     @abstractmethod
     def clone_descriptor(self) -> int | None:

@@ -9,7 +9,7 @@ import time
 from signal import SIGKILL, pidfd_send_signal
 
 from libcontainer_py.cgroups.base import failure, processes_in
-from libcontainer_py.cgroups.tree import write
+from libcontainer_py.cgroups.tree import read, write
 from libcontainer_py.errors import CgroupError
 
 TYPE_CHECKING = False
@@ -23,9 +23,12 @@ _AT_A_TIME = 128
 def kill_at_once(path: str) -> bool:
     """Have the kernel kill all of a v2 cgroup, those below it and what they fork. False: it cannot, or it is gone.
 
-    Since Linux 5.14. EOPNOTSUPP: a threaded cgroup. Source: cgroup-v2.rst, cgroup.kill.
+    Since Linux 5.14. EOPNOTSUPP: a threaded cgroup. Source: cgroup-v2.rst, cgroup.kill. An empty one is let be: whoever
+    is cloned into a cgroup that it was ever written to, newer kernels kill (see `Cgroup.enter`).
     """
     try:
+        if "populated 0\n" in read(path + "/cgroup.events"):
+            return True
         write(path + "/cgroup.kill", "1")
     except OSError as error:
         if error.errno in (errno.ENOENT, errno.ENODEV, errno.EOPNOTSUPP):

@@ -277,6 +277,9 @@ class _Reader:
         for path, inode in self._object(own, "cgroups", f"{OURS}.cgroups").items():
             if type(inode) is not int or inode < 0:
                 raise self._wrong(f"{OURS}.cgroups[{path!r}]", f"must be the number of an inode, not {_kind(inode)}")
+        kills = own.get("oom_kills", 0)
+        if type(kills) is not int or kills < 0:
+            raise self._wrong(f"{OURS}.oom_kills", f"must be a count, not {_kind(kills)}")
         for key, value in self._object(own, "annotations", f"{OURS}.annotations").items():
             if not isinstance(value, str):
                 raise self._wrong(f"{OURS}.annotations[{key!r}]", f"must be a string, not {_kind(value)}")

@@ -120,11 +120,13 @@ def document(
     resctrl_paths: tuple[str, str] = ("", ""),
     rootless: bool = False,
     cgroup_config_path: str = "",
+    oom_kills: int = 0,
 ) -> dict[str, Any]:
     """state.json of a container that this library made from the config.json `spec_dict`.
 
     `cgroup_paths` and `cgroup_inodes` as Record and Intent keep them; `resctrl_paths` are those of its control group
-    and its monitoring group, or ""; `cgroup_config_path` is the path in each hierarchy ("": the id). The specification
+    and its monitoring group, or ""; `cgroup_config_path` is the path in each hierarchy ("": the id); `oom_kills` what a
+    cgroup that was there before had counted until then. The specification
     has no say in what runc needs nowhere: networks' addresses, routes.
     """
     config = configuration(
@@ -139,6 +141,8 @@ def document(
     own: dict[str, Any] = {"version": runc.VERSION, "cgroups": dict(cgroup_inodes)}
     if beyond:
         own["annotations"] = beyond
+    if oom_kills:
+        own["oom_kills"] = oom_kills
     return {
         "id": container_id,
         "init_process_pid": init.pid,

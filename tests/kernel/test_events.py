@@ -234,7 +234,7 @@ def test_another_than_init_is_killed_for_memory(workshop: Workshop, _: int) -> N
                 assert found[-1] == OomKill(container.id, 1)
                 assert [type(event) for event in found] == [OutOfMemory, OomKill]
             container.kill()
-            assert until(events, Exited) == [Exited(container.id, ExitStatus(-9))]
+            assert until(events, Exited) == [Exited(container.id, ExitStatus(-9, oom_kills=3))]
     finally:
         os.close(writer)
 

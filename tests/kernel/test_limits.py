@@ -172,6 +172,39 @@ def test_a_failed_create_leaves_a_cgroup_the_limits_that_it_had(
         assert file.read_text() == "5\n"
 
 
+def test_a_cgroup_that_was_killed_before(workshop: Workshop, ready_made: str) -> None:
+    """On v2 nobody can be born there by clone3 any more."""
+    unified = cgroups.for_container(ready_made, "").paths.get("")
+    if unified is None or not Path(unified, "cgroup.kill").exists():
+        pytest.skip("needs cgroup v2 with cgroup.kill")
+    Path(unified, "cgroup.kill").write_text("1")
+    config = limited()
+    config["linux"]["cgroupsPath"] = ready_made
+    with workshop.create(config) as container:
+        container.start()
+        assert container.init_pid is not None
+        assert f"0::{ready_made}\n" in Path(f"/proc/{container.init_pid}/cgroup").read_text()
+
+
+def test_a_cgroup_that_passes_controllers_down(workshop: Workshop, ready_made: str) -> None:
+    """No process can be in it on v2."""
+    if cgroups.detect() is not Mode.V2:
+        pytest.skip("needs cgroup v2 alone")
+    unified = cgroups.for_container(ready_made, "").paths[""]
+    Path(unified, "cgroup.subtree_control").write_text("+memory")
+    Path(unified, "below").mkdir()
+    config = limited(pids={"limit": 5})
+    config["linux"]["cgroupsPath"] = ready_made
+    with pytest.raises(CgroupError, match="passes controllers down") as caught:
+        workshop.create(config)
+    assert (caught.value.errno, caught.value.path) == (errno.EBUSY, unified)
+    assert workshop.entries() == []
+    assert Path(unified, "pids.max").read_text() == "33\n"
+    config["linux"]["cgroupsPath"] = f"{ready_made}/below"
+    with workshop.create(config) as container:
+        assert pids_max(container) == "5"
+
+
 def test_too_little_memory_to_start(workshop: Workshop) -> None:
     container_id = workshop.new_id()
     with pytest.raises(CreateError, match="too little memory") as caught:

@@ -102,7 +102,7 @@ def test_a_life(backend: MemoryBackend, container: Container) -> None:
         assert events.ready() == [OutOfMemory("web", 1)]
         assert not events.ended
         backend.host.run_out_of_memory(backend.load("web").init)
-        assert list(events) == [OutOfMemory("web", 1), OomKill("web", 1), Exited("web", ExitStatus(-9))]
+        assert list(events) == [OutOfMemory("web", 1), OomKill("web", 1), Exited("web", ExitStatus(-9, oom_kills=1))]
         assert events.ended
         assert events.next() is None
         assert events.next(0) is None

@@ -26,6 +26,7 @@ class MemoryBirth:
         self._process = process
         self._failed: HookError | None = None
         self._before: dict[str, Resources | None] = {}
+        self._kills_before: int = host.cgroups[preparation.cgroup_paths[0]].oom_kills
 
     def make_cgroups(self) -> Mapping[str, int]:
         """There are no others than the one that it was born into, which is limited now."""
@@ -85,7 +86,7 @@ class MemoryBirth:
             ours=True,
             hooks=preparation.hooks,
             document={
-                "libcontainer_py": {"cgroups": dict(intent.cgroups)},
+                "libcontainer_py": {"cgroups": dict(intent.cgroups), "oom_kills": self._kills_before},
                 "resources": {} if preparation.resources is None else preparation.resources.to_dict(),
             },
         )

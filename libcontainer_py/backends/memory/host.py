@@ -245,6 +245,18 @@ class MemoryHost:
             if paths:
                 self.thaw(record)
 
+    def oom_kills(self, record: Record) -> int:
+        """What its cgroup counted since it was created; once that is gone, what was seen last."""
+        with self.clock.changed:
+            process = self.processes.get(record.init)
+            for path in self._paths(record):
+                if self.cgroups[path].inode == self._inode_of(record, path):
+                    before: int = record.document.get("libcontainer_py", {}).get("oom_kills", 0)
+                    if process is not None:
+                        process.oom_kills = self.cgroups[path].oom_kills - before
+                    return self.cgroups[path].oom_kills - before
+            return 0 if process is None else process.oom_kills
+
     def stats(self, record: Record) -> Stats:
         """What this host has a notion of: tasks, limits and who was killed; all else is 0. Raises CgroupError."""
         from libcontainer_py.backends.memory.statistics import stats  # noqa: PLC0415  (attrs, for this verb alone)

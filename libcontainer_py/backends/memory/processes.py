@@ -47,6 +47,7 @@ class MemoryProcess:
         "init",
         "leader",
         "lost",
+        "oom_kills",
         "parent",
         "pending",
         "phase",
@@ -70,6 +71,8 @@ class MemoryProcess:
         self.stopped: bool = False
         self.pending: list[int] = []
         self.returncode: int | None = None
+        self.oom_kills: int = 0
+        """Of an init: how many were killed in its cgroup, as far as was seen before that was gone."""
         self.lost: bool = False
         """Ended, and another than its parent reaped it: nobody can tell how it ended."""
 

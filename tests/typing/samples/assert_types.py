@@ -26,9 +26,11 @@ from libcontainer_py import (
     ExitStatus,
     Factory,
     IllegalOperation,
+    IoStats,
     LinuxBackend,
     MemoryBackend,
     MemoryPressure,
+    MemoryStats,
     OomKill,
     Operation,
     Outcome,
@@ -47,6 +49,7 @@ from libcontainer_py import (
     run,
 )
 from libcontainer_py.lifecycle import LEGAL, Facts, is_legal, status_of, to_mermaid
+from libcontainer_py.spec import Memory, Pids, Resources
 
 assert_type(libcontainer_py.__version__, str)
 
@@ -97,6 +100,11 @@ def containers(container: Container) -> None:
     assert_type(container.wait().exit_code, int | None)
     assert_type(container.wait().signal, int | None)
     assert_type(container.wait().known, bool)
+    assert_type(container.wait().oom_kills, int)
+    assert_type(container.update(Resources(pids=Pids(limit=5), memory=Memory(limit=1 << 30))), None)
+    assert_type(container.stats(), Stats)
+    assert_type(container.stats().memory, MemoryStats | None)
+    assert_type(container.stats().io, tuple[IoStats, ...])
     assert_type(container.delete(force=True), None)
     assert_type(container.explain(), str)
     assert_type(container.close(), None)
