@@ -17,6 +17,7 @@ from libcontainer_py.backends.base import Exit
 from libcontainer_py.backends.launcher import Launch
 from libcontainer_py.backends.preparation import facts, read_config
 from libcontainer_py.backends.streams import streams_of, without_null
+from libcontainer_py.cgroups import resctrl
 from libcontainer_py.errors import ConfigError, ContainerError, CreateError, ProgramNotFound, StartError
 from libcontainer_py.init import messages
 from libcontainer_py.kernel import process
@@ -27,7 +28,7 @@ from libcontainer_py.spec.validate import problems_of_process
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterator, Mapping
 
     from libcontainer_py.backends.base import SpawnRequest
     from libcontainer_py.backends.children import Child
@@ -203,9 +204,14 @@ def _directory(path: str) -> Iterator[int]:
 
 def _descriptors(record: Record, request: SpawnRequest, opened: list[int]) -> dict[str, int]:
     descriptors = without_null(streams_of(request, opened), opened)
-    for path, descriptor in cgroups.from_paths(record.cgroup_paths).attach_descriptors().items():
-        opened.append(descriptor)
-        descriptors[messages.TASKS + path] = descriptor
+
+    def enter(tasks: Mapping[str, int]) -> None:
+        opened.extend(tasks.values())
+        descriptors.update({messages.TASKS + path: descriptor for path, descriptor in tasks.items()})
+
+    enter(cgroups.from_paths(record.cgroup_paths).attach_descriptors())
+    groups = [record.document.get(name) for name in ("intel_rdt_path", "intel_rdt_mon_path")]
+    enter(resctrl.attach_descriptors([path for path in groups if isinstance(path, str) and path]))
     return descriptors
 
 

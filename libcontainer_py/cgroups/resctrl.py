@@ -19,7 +19,7 @@ from libcontainer_py.kernel import mountinfo, process
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping
+    from collections.abc import Iterable, Iterator, Mapping
 
     from libcontainer_py.spec.linux import IntelRdt
 
@@ -218,6 +218,23 @@ def _lives(pid: str) -> bool:
         return process.stat(pid).state not in ("Z", "X")
     except OSError:
         return False
+
+
+def attach_descriptors(paths: Iterable[str]) -> dict[str, int]:
+    """For each group, above before below, a descriptor into which a process writes b"0" to enter it.
+
+    The caller closes them. Raises CgroupError; then none is left.
+    """
+    opened: dict[str, int] = {}
+    for path in paths:
+        try:
+            opened[f"{path}/tasks"] = os.open(f"{path}/tasks", os.O_WRONLY | os.O_CLOEXEC)
+        except OSError as error:
+            for descriptor in opened.values():
+                os.close(descriptor)
+            reason = f"cannot be entered: {os.strerror(error.errno or 0)}"
+            raise CgroupError(path, reason, errno=error.errno or 0, hint="is resctrl mounted still?") from error
+    return opened
 
 
 def mounted() -> Resctrl | None:

@@ -15,6 +15,7 @@ from pathlib import Path
 import pytest
 
 from libcontainer_py import CgroupError, ConfigError, Factory, ProgramNotFound
+from libcontainer_py.backends.base import Exit, SpawnRequest
 from libcontainer_py.kernel import process
 from tests.kernel.workshop import PATIENCE, Config, Workshop, cgroups_of, runc_spec
 from tests.resctrl import StandIn
@@ -85,6 +86,23 @@ def test_a_group_lives_as_long_as_its_container(workshop: Workshop, resctrl: Sta
         container.wait(60)
         container.delete()
         assert resctrl.groups() == set()
+
+
+def test_a_further_process_enters_the_groups(workshop: Workshop, resctrl: StandIn) -> None:
+    config = asking(enableMonitoring=True)
+    config["process"]["args"] = ["/bin/busybox", "sleep", "1000"]
+    with workshop.create(config) as container:
+        container.start()
+        files = [Path(resctrl.root, group, "tasks") for group in resctrl.groups()]
+        for file in files:
+            file.write_text("")
+        request = SpawnRequest(("/bin/busybox", "true"))
+        spawned = container._backend.spawn(container._record, request)
+        assert spawned.wait(timeout=PATIENCE) == Exit(0)
+        assert [file.read_text() for file in files] == ["0", "0"]  # itself, as the kernel takes it
+        files[0].unlink()
+        with pytest.raises(CgroupError, match="cannot be entered: No such file or directory; is resctrl mounted"):
+            container._backend.spawn(container._record, request)
 
 
 def test_even_an_empty_object_asks_for_a_group(workshop: Workshop, resctrl: StandIn) -> None:
