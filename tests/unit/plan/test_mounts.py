@@ -253,7 +253,11 @@ def test_the_cgroups_of_v1() -> None:
         "cgroups_v1",
         (
             "/d",
-            (c.MS_RDONLY | c.MS_NOSUID, RDONLY | c.MOUNT_ATTR_NOSUID),
+            # in a namespace of its own, as runc: nodev and noexec whatever is asked for
+            (
+                c.MS_RDONLY | c.MS_NOSUID | c.MS_NODEV | c.MS_NOEXEC,
+                RDONLY | c.MOUNT_ATTR_NOSUID | c.MOUNT_ATTR_NODEV | c.MOUNT_ATTR_NOEXEC,
+            ),
             (("mode", "755"), ("context", LABEL)),
             (("cpu,cpuacct", "cpu,cpuacct", ""), ("pids", "pids", "")),
             (("cpu,cpuacct", "cpu"), ("cpu,cpuacct", "cpuacct")),
@@ -333,7 +337,7 @@ def test_devices_are_not_made_where_dev_is_bound_but_where_it_is_changed() -> No
 def step_calls() -> list[tuple[str, int | None]]:
     """Each Step("name", (...)) that the plan's sources write, and how many arguments it has, where that is seen."""
     found: list[tuple[str, int | None]] = []
-    of_host = {"net_device"}
+    of_host = {"net_device", "resctrl"}
     for path in sorted((PACKAGE / "plan").glob("*.py")):
         for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
             if isinstance(node, ast.Call) and isinstance(node.func, ast.Name) and node.func.id == "Step":
