@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from libcontainer_py.errors import Problem
 from libcontainer_py.kernel import constants as c
-from libcontainer_py.spec.shapes import byte_length, keyed
+from libcontainer_py.spec.shapes import byte_length, keyed, unfit
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -186,7 +186,7 @@ _DEVICE_NAMES = f"1 to {_LONGEST_DEVICE} bytes without blanks, / and :; a new na
 
 def _is_device(name: str) -> bool:
     """As the kernel sees it: dev_valid_name() and __dev_alloc_name() of net/core/dev.c."""
-    if not 0 < byte_length(name) <= _LONGEST_DEVICE or name in (".", ".."):
+    if not 0 < byte_length(name) <= _LONGEST_DEVICE or name in (".", "..") or unfit(name):
         return False
     return not any(letter in "/:" or letter.isspace() for letter in name) and name.count("%") == name.count("%d") < 2
 

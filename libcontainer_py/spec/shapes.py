@@ -28,6 +28,18 @@ class Unfit(Problem):
     __slots__ = ()
 
 
+def unfit(text: str) -> str:
+    """Why no path, argument or variable can hold this text, or ""."""
+    if "\0" in text:
+        return "contains a NUL character"
+    if not text.isascii():
+        try:
+            text.encode("utf-8", "surrogateescape")
+        except UnicodeEncodeError:
+            return "contains half of a surrogate pair"
+    return ""
+
+
 def byte_length(text: str) -> int:
     """How many bytes the kernel would get; half of a surrogate pair, which is `Unfit`, counts too."""
     try:
@@ -77,13 +89,8 @@ class Text(Shape):
     def check(self, value: Any, path: str, problems: list[Problem]) -> None:
         if not isinstance(value, str):
             self.wrong(value, path, problems)
-        elif "\0" in value:
-            problems.append(Unfit(path, "contains a NUL character", shown(value, path)))
-        elif not value.isascii():
-            try:
-                value.encode("utf-8", "surrogateescape")
-            except UnicodeEncodeError:
-                problems.append(Unfit(path, "contains half of a surrogate pair", shown(value, path)))
+        elif reason := unfit(value):
+            problems.append(Unfit(path, reason, shown(value, path)))
 
 
 class Word(Shape):

@@ -172,6 +172,8 @@ def test_network_devices(devices: dict[str, object]) -> None:
             ({"eth0": {"name": name}}, '["eth0"].name: is no name of a network device')
             for name in ("a" * 16, ".", "..", "a/b", "a:1", "a\tb", "%d%d", "eth%s", "eth%", "100%%d")
         ),
+        ({"a\0b": {}}, '["a\\u0000b"]: is no name of a network device'),
+        ({"\ud800": {}}, '["\\ud800"]: is no name of a network device'),
         ({"lo": {"name": "x"}}, '["lo"]: the loopback device cannot be moved'),
         ({"eth0": {"name": "lo"}}, '["eth0"].name: is the name of the loopback device'),
         ({"eth0": {}, "eth1": {"name": "eth0"}}, "[\"eth1\"].name: another device is to be 'eth0' too"),
