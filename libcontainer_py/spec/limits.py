@@ -29,17 +29,37 @@ _SWAPPINESS = range(101)
 _UNSET_SWAPPINESS = 2**64 - 1  # -1, as some engines write it
 
 
+SAYS_NOTHING = {
+    "Memory": frozenset({"limit", "reservation", "swap", "kernel", "kernel_tcp"}),
+    "CPU": frozenset({"shares", "quota", "period", "realtime_runtime", "realtime_period"}),
+    "BlockIO": frozenset({"weight", "leaf_weight"}),
+}
+"""Fields of which 0 is as good as nothing, by class."""
+_IS_SO_ANYWAY = {
+    "Memory": frozenset({"disable_oom_killer", "check_before_update"}),
+    "CPU": frozenset({"idle", "burst"}),
+    "Network": frozenset({"class_id"}),
+}
+"""Fields of which 0 and false are what a new cgroup has."""
+
+
 def asks_nothing(resources: Resources) -> bool:
-    """Whether they limit nothing, whatever they say of devices. 0 is no limit, but for tasks, of which it is one."""
+    """Whether a new cgroup is as they want it, whatever they say of devices."""
     if resources.pids is not None and resources.pids.limit is not None:
         return False
     sections = (resources.memory, resources.cpu, resources.block_io, resources.network)
     lists = (resources.hugepage_limits, resources.rdma, resources.unified)
-    return not any(lists) and not any(section is not None and _says(section) for section in sections)
+    return not any(lists) and not any(section is not None and _asks(section) for section in sections)
 
 
-def _says(section: codec.Node) -> bool:
-    return any(getattr(section, member.name) for member in codec.tree(type(section)).plan())
+def _asks(section: codec.Node) -> bool:
+    name = type(section).__name__
+    passed = SAYS_NOTHING.get(name, frozenset[str]()) | _IS_SO_ANYWAY.get(name, frozenset[str]())
+    for member in codec.tree(type(section)).plan():
+        value: object = getattr(section, member.name)
+        if value not in (None, "", ()) and not (value == 0 and member.name in passed):
+            return True
+    return False
 
 
 def of_resources(resources: Resources, path: str) -> Iterator[Problem]:

@@ -22,13 +22,6 @@ if TYPE_CHECKING:
 
     N = TypeVar("N", bound=codec.Node)
 
-_SAYS_NOTHING = {
-    "Memory": frozenset({"limit", "reservation", "swap", "kernel", "kernel_tcp"}),
-    "CPU": frozenset({"shares", "quota", "period", "realtime_runtime", "realtime_period"}),
-    "BlockIO": frozenset({"weight", "leaf_weight"}),
-}
-"""Fields of which 0 is as good as nothing."""
-
 
 def check(resources: Resources) -> None:
     """Raise ConfigError with everything that is wrong with resources that an update is to lead to."""
@@ -86,7 +79,7 @@ def _maybe(known: N | None, given: N | None) -> N | None:
 
 def _over(known: N, given: N) -> N:
     """`known` with the fields that `given` says something in."""
-    nothing = _SAYS_NOTHING.get(type(given).__name__, frozenset[str]())
+    nothing = limits.SAYS_NOTHING.get(type(given).__name__, frozenset[str]())
     said: dict[str, Any] = {}
     for member in codec.tree(type(given)).plan():
         value: object = getattr(given, member.name)
