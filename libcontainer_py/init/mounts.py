@@ -151,7 +151,7 @@ class Mounts:
     def cgroups_v1(
         self,
         destination: str,
-        flags: "tuple[int, int]",
+        flags: "tuple[int, int, int]",
         options: "tuple[tuple[str, str], ...]",
         hierarchies: "tuple[tuple[str, str, str], ...]",
         links: "tuple[tuple[str, str], ...]",
@@ -159,7 +159,7 @@ class Mounts:
     ) -> None:
         """A tmpfs with one cgroup mount a hierarchy: (directory, mount data, directory to bind instead, or "").
 
-        `flags` are MS_* and the same as MOUNT_ATTR_*; `options` are the tmpfs'.
+        `flags` are MS_*, and the same as MOUNT_ATTR_* to set, and to clear before; `options` are the tmpfs'.
         """
         target = self.filesystem.make(destination)
         try:
@@ -174,7 +174,7 @@ class Mounts:
             for link, name in links:
                 os.symlink(link, name, dir_fd=top)
             # the tmpfs, and the binds, which mount(2) gives no flags
-            libc.mount_setattr(top, "", AT_EMPTY_PATH | AT_RECURSIVE, attr_set=flags[1])
+            libc.mount_setattr(top, "", AT_EMPTY_PATH | AT_RECURSIVE, attr_set=flags[1], attr_clr=flags[2])
             _change(top, changes)
             os.close(top)
         finally:

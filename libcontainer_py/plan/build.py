@@ -31,6 +31,10 @@ if TYPE_CHECKING:
 _KEYRING, _SEARCH_BY_USER, _SEARCH_BY_OTHERS = 0x3F130000, 0x00080000, 0x00000008
 
 
+# Their mqueue and the devices in their sysfs are of who makes them: in a user namespace, of its root
+_OF_THEIR_MAKER = ("ipc", "network")
+
+
 def build(
     spec: Spec,
     *,
@@ -54,8 +58,7 @@ def build(
     user_namespace = any(one.type == "user" for one in spec.linux.namespaces)
     warnings: list[str] = []
     flags = 0
-    # who makes an ipc namespace owns its mqueue: in a user namespace, its root
-    for kind in made - ({"cgroup", "time", "ipc"} if "user" in made else {"cgroup", "time"}):
+    for kind in made - {"cgroup", "time", *(_OF_THEIR_MAKER if "user" in made else ())}:
         flags |= c.NAMESPACES[kind][1]
     maps = ids.maps(spec.linux, facts) if "user" in made else None
     groups = maps is None or not maps[2]
@@ -97,7 +100,7 @@ def _offsets(linux: Linux) -> str:
 
 def _begin(container_id: str, kinds: set[str], spec: Spec) -> Iterator[Step]:
     if "user" in kinds:
-        unshared = c.CLONE_NEWIPC if "ipc" in kinds else 0
+        unshared = sum(c.NAMESPACES[kind][1] for kind in _OF_THEIR_MAKER if kind in kinds)
         yield Step("become_root", (unshared,), "linux.uidMappings, linux.gidMappings")
     yield Step("session", (), "a session of its own")
     yield from keyring(container_id, spec)
@@ -163,7 +166,8 @@ def _filesystem(
     if spec.root.readonly:
         yield Step("readonly_root", (), "root.readonly")
     yield from labels.steps(spec.process)
-    yield Step("pivot", (propagation,), "root.path")
+    # slave or private it was before it was filled: what is mounted in it may be something else
+    yield Step("pivot", (0 if propagation & (c.MS_SLAVE | c.MS_PRIVATE) else propagation,), "root.path")
 
 
 def _root(rootfs: str, propagation: int) -> Iterator[Step]:

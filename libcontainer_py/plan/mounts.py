@@ -198,7 +198,7 @@ def _cgroup_mount(
             hierarchies.append((name, ",".join(controllers), source))
             links += [(name, other) for other in controllers if other != name and not other.startswith("name=")]
     safe = _SAFE if own_namespace else 0  # as with runc, which is told nothing else about mounts of a namespace's
-    flags = (options.flags | safe, options.attributes[0] | safe)
+    flags = (options.flags | safe, options.attributes[0] | safe, options.attributes[1])
     label = (spec.linux.mount_label or "") if spec.linux is not None else ""
     of_tmpfs = (("mode", "755"), ("context", label)) if label else (("mode", "755"),)
     arguments = (destination, flags, of_tmpfs, tuple(hierarchies), tuple(links), _changes(options))

@@ -545,6 +545,17 @@ def test_what_a_dangling_symlink_names_is_made(
     assert place + inner in mounts(workshop.output(bundle))
 
 
+def test_access_times_of_the_mount_of_cgroups(workshop: Workshop, config: Config) -> None:
+    (of_cgroups,) = [one for one in config["mounts"] if one["destination"] == "/sys/fs/cgroup"]
+    of_cgroups["options"] = ["nosuid", "strictatime"]
+    assert not {"relatime", "noatime"} & seen(workshop, config)["/sys/fs/cgroup"].options
+
+
+def test_a_shared_mount_in_a_root_that_is_a_slave(workshop: Workshop, config: Config, tree: Path) -> None:
+    config["linux"]["rootfsPropagation"] = "rslave"
+    assert seen(workshop, config, bind(tree, "rbind", "rshared"))["/tree"].propagation.startswith("shared:")
+
+
 @pytest.mark.parametrize("target", ["link", "other"])
 def test_symlinks_that_name_each_other_are_no_place_for_a_mount(
     workshop: Workshop, config: Config, target: str

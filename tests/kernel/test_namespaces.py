@@ -73,17 +73,17 @@ def test_all_of_another_container_are_joined_with_its_user_namespace(workshop: W
         assert output == ["0", "0", "100000", "65536"]
 
 
-def test_message_queues_belong_to_the_user_namespace(workshop: Workshop) -> None:
+def test_message_queues_and_devices_belong_to_the_user_namespace(workshop: Workshop) -> None:
     config = runc_spec()
     config["linux"]["namespaces"].append({"type": "user"})
     for name in ("uidMappings", "gidMappings"):
         config["linux"][name] = [{"containerID": 0, "hostID": 100000, "size": 100}]
-    config["process"]["args"] = ["/bin/busybox", "stat", "-c", "%u %g %a", "/dev/mqueue"]
+    config["process"]["args"] = ["/bin/busybox", "stat", "-c", "%u %g %a", "/dev/mqueue", "/sys/class/net/lo/mtu"]
     bundle = workshop.bundle(config)
     for folder in (bundle, *bundle.parents):  # its root must find its files
         if folder.stat().st_uid == os.geteuid():
             folder.chmod(folder.stat().st_mode | 0o005)
-    assert workshop.output(bundle) == "0 65534 1777\n"  # the group is nobody's, as with runc
+    assert workshop.output(bundle) == "0 65534 1777\n0 0 644\n"  # nobody's group, as with runc
 
 
 needs_time = pytest.mark.skipif(not os.path.exists("/proc/self/ns/time"), reason="needs a kernel with time namespaces")

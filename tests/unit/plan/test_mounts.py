@@ -257,6 +257,7 @@ def test_the_cgroups_of_v1() -> None:
             (
                 c.MS_RDONLY | c.MS_NOSUID | c.MS_NODEV | c.MS_NOEXEC,
                 RDONLY | c.MOUNT_ATTR_NOSUID | c.MOUNT_ATTR_NODEV | c.MOUNT_ATTR_NOEXEC,
+                0,
             ),
             (("mode", "755"), ("context", LABEL)),
             (("cpu,cpuacct", "cpu,cpuacct", ""), ("pids", "pids", "")),
@@ -267,6 +268,8 @@ def test_the_cgroups_of_v1() -> None:
     )
     (step,) = mounts.mounts(spec(one), "/b", V1, {"cpu": "/c/cpu"})
     assert step.arguments[3] == (("cpu,cpuacct", "cpu,cpuacct", "/c/cpu"),)
+    (step,) = mounts.mounts(spec(mount("strictatime", kind="cgroup")), "/b", V1, {"cpu": "/c/cpu"})
+    assert step.arguments[1] == (c.MS_STRICTATIME, c.MOUNT_ATTR_STRICTATIME, c.MOUNT_ATTR__ATIME)
 
 
 # -- labels -----------------------------------------------------------------------------------------------------------
@@ -308,10 +311,10 @@ REC = c.MS_REC
     ("given", "first", "above", "own", "last"),
     [
         (None, c.MS_SLAVE | REC, c.MS_PRIVATE, 0, 0),
-        ("private", c.MS_PRIVATE, c.MS_PRIVATE, c.MS_PRIVATE, c.MS_PRIVATE),
-        ("rprivate", c.MS_PRIVATE | REC, c.MS_PRIVATE, c.MS_PRIVATE, c.MS_PRIVATE | REC),
-        ("slave", c.MS_SLAVE, c.MS_SLAVE, c.MS_SLAVE, c.MS_SLAVE),
-        ("rslave", c.MS_SLAVE | REC, c.MS_SLAVE, c.MS_SLAVE, c.MS_SLAVE | REC),
+        ("private", c.MS_PRIVATE, c.MS_PRIVATE, c.MS_PRIVATE, 0),
+        ("rprivate", c.MS_PRIVATE | REC, c.MS_PRIVATE, c.MS_PRIVATE, 0),
+        ("slave", c.MS_SLAVE, c.MS_SLAVE, c.MS_SLAVE, 0),
+        ("rslave", c.MS_SLAVE | REC, c.MS_SLAVE, c.MS_SLAVE, 0),
         ("shared", c.MS_SHARED, c.MS_PRIVATE, c.MS_PRIVATE, c.MS_SHARED),
         ("rshared", c.MS_SHARED | REC, c.MS_PRIVATE, c.MS_PRIVATE, c.MS_SHARED | REC),
         ("unbindable", c.MS_PRIVATE, c.MS_PRIVATE, c.MS_PRIVATE, c.MS_UNBINDABLE),
