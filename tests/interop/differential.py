@@ -7,8 +7,8 @@ import json
 import os
 import shutil
 import subprocess
-import threading
 import uuid
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -34,7 +34,7 @@ class Outcome(NamedTuple):
     """What its program wrote, JSON, normalised; None where it did not run."""
     left: dict[str, Any]
     """The root file system as it is afterwards: modes and owners by path."""
-    hooks: list[list[object]]
+    hooks: dict[str, Any]
     """What hooks wrote into the file of that name in the bundle."""
     error: str
     """Why it did not run, or what was warned of."""
@@ -103,16 +103,10 @@ class Field:
 
     def both(self, config: Config, prepare: Prepare | None = None) -> tuple[Outcome, Outcome]:
         """runc's outcome and ours, at the same time."""
-        theirs: list[Outcome] = []
-        thread = threading.Thread(
-            target=lambda: theirs.append(self._outcome("runc", self._by_runc, config, prepare)), daemon=True
-        )
-        thread.start()
-        try:
+        with ThreadPoolExecutor(1) as beside:
+            theirs = beside.submit(self._outcome, "runc", self._by_runc, config, prepare)
             ours = self._outcome("here", self._by_us, config, prepare)
-        finally:
-            thread.join()
-        return theirs[0], ours
+        return theirs.result(), ours
 
     def _outcome(
         self, side: str, run: Callable[[str, Path], tuple[str, str]], config: Config, prepare: Prepare | None
@@ -127,9 +121,7 @@ class Field:
             return text.replace(f"{side}/{container_id}", "<bundle>").replace(container_id, "<id>")
 
         told = bundle / "hooks"
-        hooks = (
-            [_hook(line) for line in named(told.read_text(encoding="utf-8")).split("}\n")[:-1]] if told.exists() else []
-        )
+        hooks = _hooks(named(told.read_text(encoding="utf-8"))) if told.exists() else {}
         try:
             seen = json.loads(named(output))
         except ValueError:
@@ -188,11 +180,13 @@ def _mounts(above_each_other: list[list[Any]]) -> dict[str, list[Any]]:
     return found
 
 
-def _hook(line: str) -> list[object]:
-    """A kind of hook and the state that it got, in which the pid says only whether there is one."""
-    kind, _, state = line.partition("\t")
-    found = json.loads(state + "}")
-    return [kind, found | {"pid": bool(found.get("pid"))}]
+def _hooks(text: str) -> dict[str, Any]:
+    """Of each hook, numbered, its kind, words, and the state that it got; the pid says only whether there is one."""
+    found = {}
+    for number, line in enumerate(text.split("}\n")[:-1]):
+        (kind, words), state = line.partition("\t")[0].split(" ", 1), json.loads(line.partition("\t")[2] + "}")
+        found[str(number)] = {"kind": kind, "words": words, **state, "pid": "pid" in state}
+    return found
 
 
 def _described(path: Path) -> list[object]:

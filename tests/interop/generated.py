@@ -5,10 +5,13 @@ from __future__ import annotations
 import itertools
 import json
 import os
+import resource
 import zlib
 from pathlib import Path
 from typing import Any
 
+from libcontainer_py.kernel.constants import RLIMITS
+from libcontainer_py.spec.mount_options import RECURSIVE
 from tests.interop.configurations.parts import DATA, Config, finish, hook
 from tests.kernel.workshop import python_mounts
 
@@ -25,6 +28,7 @@ LEAST = {"AS": 1 << 33, "DATA": 1 << 33, "STACK": 1 << 23, "NOFILE": 64, "CPU": 
 """Under these limits the probe would not run."""
 OF_NO_USE = ("ptrace", "personality", "mount", "umount2", "setns", "unshare", "keyctl", "bpf", "chmod")
 """Calls without which the probe goes on, maybe with an errno to tell."""
+ARCHITECTURES = ("SCMP_ARCH_X86_64", "SCMP_ARCH_X86", "SCMP_ARCH_X32", "SCMP_ARCH_AARCH64", "SCMP_ARCH_ARM")
 FILES = {"network": "net", "ipc": "ipc", "uts": "uts", "pid": "pid"}
 
 
@@ -44,10 +48,16 @@ def can_run(config: Config) -> Config:
     process, linux = config["process"], config["linux"]
     config["root"]["path"] = "rootfs"
     linux["cgroupsPath"] = "/<id>"
+    if linux.get("rootfsPropagation", "").endswith("unbindable"):
+        linux["rootfsPropagation"] = "private"
     process["args"] = ["sh"]
+    process["user"] = {name: _small(value) for name, value in process["user"].items()}
     _limit(process, linux.get("resources", {}))
     config["mounts"] = [*python_mounts("/usr"), _PROC, *map(_mount, config.get("mounts", []))]
     _namespaces(linux)
+    if "uidMappings" in linux:  # what has mounts below it can be bound with them alone
+        for one in config["mounts"]:
+            one["options"] = ["rbind" if option == "bind" else option for option in one["options"]]
     for name in ("maskedPaths", "readonlyPaths"):
         if name in linux:
             linux[name] = [_chosen(path, HIDDEN) for path in linux[name]]
@@ -63,11 +73,15 @@ _PROC = {"destination": "/proc", "type": "proc", "source": "proc", "options": ["
 
 def _limit(process: Config, resources: Config) -> None:
     for one in process.get("rlimits", []):
-        one["soft"] = max(one["soft"], LEAST.get(one["type"].removeprefix("RLIMIT_"), 0))
-        one["hard"] = max(one["hard"], one["soft"])
+        _, ours = resource.getrlimit(RLIMITS[one["type"]])
+        most = ours if ours != resource.RLIM_INFINITY else 2**64 - 1
+        one["soft"] = min(most, max(one["soft"], LEAST.get(one["type"].removeprefix("RLIMIT_"), 0)))
+        one["hard"] = min(most, max(one["hard"], one["soft"]))
     if "oomScoreAdj" in process:
         ours = int(Path("/proc/self/oom_score_adj").read_text(encoding="utf-8"))
         process["oomScoreAdj"] = max(process["oomScoreAdj"], ours)
+    for rule in resources.get("devices", []):
+        rule.setdefault("access", "rwm")
     memory, cpu = resources.get("memory", {}), resources.get("cpu", {})
     for name in ("limit", "swap"):
         if 0 < memory.get(name, 0) < 1 << 28:
@@ -78,26 +92,41 @@ def _limit(process: Config, resources: Config) -> None:
         resources["pids"]["limit"] = max(resources["pids"]["limit"], 20)
 
 
+def _small(value: Any) -> Any:
+    """Ids that runc takes."""
+    return [_small(one) for one in value] if isinstance(value, list) else value % 2**31
+
+
 def _mount(one: Config) -> Config:
-    if {"bind", "rbind"} & set(one.get("options", [])):
+    for name in ("uidMappings", "gidMappings"):
+        one.pop(name, None)
+    options = [option for option in one.get("options", []) if option not in ("idmap", "ridmap")]
+    recursive = [
+        option for option in options if option in RECURSIVE
+    ]  # of two that contradict each other runc applies both
+    one["options"] = [option for option in options if option not in recursive[1:]]
+    if {"bind", "rbind"} & {*one["options"]}:
         one["source"] = "<tree>"
     one["look"] = True
     return one
 
 
 def _namespaces(linux: Config) -> None:
-    """Joined ones are those that are there to be joined; a time namespace is unknown."""
-    kept = []
-    for one in linux["namespaces"]:
-        if "path" in one and one["type"] in FILES:
-            kept.append({"type": one["type"], "path": f"<joined>/{FILES[one['type']]}"})
-        elif one["type"] != "time":
-            kept.append({"type": one["type"]})
-    linux["namespaces"] = kept
-    if any(one["type"] == "user" for one in kept):
-        linux.pop("devices", None)  # there they would have to be the host's
+    """Joined ones are those that are there to be joined; a time namespace is unknown.
+
+    With a user namespace all are its own: in others it may neither mount procfs and sysfs nor give names.
+    """
+    kinds = {one["type"] for one in linux["namespaces"]} - {"time"}
+    joined = {one["type"] for one in linux["namespaces"] if "path" in one} & {*FILES}
+    if "user" in kinds:
+        kinds |= {"pid", "network"}
+        joined = set()
+        linux.pop("devices", None)  # they would have to be the host's
         for name in ("uidMappings", "gidMappings"):
             linux.setdefault(name, [{"containerID": 0, "hostID": 100000, "size": 65536}])
+    linux["namespaces"] = [
+        {"type": kind} | ({"path": f"<joined>/{FILES[kind]}"} if kind in joined else {}) for kind in sorted(kinds)
+    ]
 
 
 def _filter(profile: Config) -> None:
@@ -114,6 +143,8 @@ def _filter(profile: Config) -> None:
         rule["names"] = [_chosen(name, OF_NO_USE) for name in rule["names"]]
         rules.append(rule)
     profile["syscalls"] = rules
+    if "architectures" in profile:
+        profile["architectures"] = [name for name in profile["architectures"] if name in ARCHITECTURES]
     profile["flags"] = [
         word for word in profile.get("flags", []) if word in FEATURES["linux"]["seccomp"].get("flags", ())
     ]
@@ -129,6 +160,8 @@ def _hook(kind: str, one: Config) -> Config:
 def prepare(rootfs: Path, config: Config) -> None:
     """The root file system belongs to the root of the configuration's user namespace."""
     owners = [config["linux"].get(name, [{}])[0].get("hostID", 0) for name in ("uidMappings", "gidMappings")]
-    rootfs.parent.chmod(0o777)  # hooks in the user namespace write there
+    hooks = rootfs.parent / "hooks"
+    hooks.touch()
+    hooks.chmod(0o666)  # those of createContainer are run by it
     for path in itertools.chain([rootfs], rootfs.rglob("*")):
         os.chown(path, *owners, follow_symlinks=False)

@@ -21,7 +21,7 @@ class Row(NamedTuple):
     shows: Callable[[Path, Any, Any], bool]
     """Whether it is what makes runc's value and ours differ at a path."""
     runc_says: tuple[str, ...] = ()
-    """Parts of runc's error, where runc makes no container and we do."""
+    """Regular expressions for runc's error, where runc makes no container and we do."""
     we_say: tuple[str, ...] = ()
     """Or of ours, where it is the other way round."""
 
@@ -45,7 +45,7 @@ def _differ(theirs: Any, ours: Any) -> set[int]:
 
 
 def _shares(theirs: Any, ours: Any) -> bool:
-    return (theirs[_PROPAGATION], ours[_PROPAGATION]) == ([], ["shared"])
+    return theirs[_PROPAGATION] in ([], ["unbindable"]) and ours[_PROPAGATION] == ["shared"]
 
 
 def _is_shared(path: Path, theirs: Any, ours: Any) -> bool:
@@ -62,6 +62,9 @@ def _is_masked(path: Path, theirs: Any, ours: Any) -> bool:
     return bool(theirs[_ROOT].endswith("/null") and ours[_ROOT].endswith("/null"))
 
 
+_ALSO_RECURSIVE = {"nosuid", "nodev", "noexec", "nodiratime", "nosymfollow"}
+
+
 def _is_left_out(path: Path, theirs: Any, ours: Any) -> bool:
     if path[:2] == ("seen", "trees"):
         return bool(theirs[0][0] == "d" == ours[0][0] and theirs[1:] == ours[1:])  # the mode of a tmpfs
@@ -69,6 +72,8 @@ def _is_left_out(path: Path, theirs: Any, ours: Any) -> bool:
         return False
     options = {*theirs[_OPTIONS]} ^ {*ours[_OPTIONS]}
     data = {*theirs[_DATA]} ^ {*ours[_DATA]}
+    if options and ours[_ROOT] == "/" and options <= _ALSO_RECURSIVE and not options & {*theirs[_OPTIONS]}:
+        return True
     if (not options and not data) or (options and not (options == {"ro", "rw"} and "ro" in ours[_OPTIONS])):
         return False
     return all(word.startswith("mode=") and word in ours[_DATA] for word in data)
@@ -84,32 +89,27 @@ def _is_swap(path: Path, theirs: Any, ours: Any) -> bool:
     return path == ("seen", "cgroup_limits", "memory/memory.memsw.limit_in_bytes") and int(theirs[0]) > int(ours[0])
 
 
+def _is_version(path: Path, theirs: Any, ours: Any) -> bool:
+    return path[0] == "hooks" and path[-1] == "ociVersion"
+
+
 def _is_poststart(path: Path, theirs: Any, ours: Any) -> bool:
-    if path != ("hooks",) or len(theirs) != len(ours):
-        return False
-    changed = [(one, other) for one, other in zip(theirs, ours, strict=True) if one != other]
-    return all(
-        one[0] == other[0]
-        and one[0].startswith("poststart")
-        and one[1] | {"status": ""} == other[1] | {"status": ""}
-        and (one[1]["status"], other[1]["status"]) == ("created", "running")
-        for one, other in changed
-    )
+    return path[0] == "hooks" and path[-1] == "status" and (theirs, ours) == ("created", "running")
 
 
 def _is_directory_of_hooks(path: Path, theirs: Any, ours: Any) -> bool:
-    def without(hooks: Any) -> Any:
-        return [[re.sub(r"PWD=\S*", "", kind), state] for kind, state in hooks]
-
-    return path == ("hooks",) and bool(without(theirs) == without(ours))
+    without = [re.sub(r"PWD=\S*", "", str(words)) for words in (theirs, ours)]
+    return path[0] == "hooks" and path[-1] == "words" and without[0] == without[1]
 
 
 ROWS = {
     "of no effect": Row("settings that can have no effect", _never, we_say=("config.json: ",)),
     "propagation": Row("`rootfsPropagation`", _is_shared, runc_says=("rootfs, flags: 0x5000: invalid argument",)),
-    "access times": Row("access times of bind mounts", _is_access_time),
+    "access times": Row(
+        "access times of bind mounts", _is_access_time, runc_says=(r'to rootfs at \\"[^"]*\\": invalid argument',)
+    ),
     "swap": Row("a `memory.limit` without `memory.swap`", _is_swap),
-    "masks": Row("masked paths", _is_masked, runc_says=("error reopening /dev/null",)),
+    "masks": Row("masked paths", _is_masked, runc_says=("error reopening /dev/null", "stat /dev/null: no such file")),
     "1.1.5": Row(
         "settings that runc 1.1.5 refuses or leaves out",
         _is_left_out,
@@ -120,9 +120,12 @@ ROWS = {
             "architecture to seccomp filter: numerical argument out of domain",
             "open /proc/self/fd: no such file or directory",
             "is inside /proc",
+            "is not of type proc",
+            r'to rootfs at \\"/proc\\": statfs',
         ),
     ),
     "poststart": Row("poststart hooks", _is_poststart),
+    "version": Row("the `ociVersion` of the state that hooks get", _is_version),
     "directory of hooks": Row("the working directory of hooks", _is_directory_of_hooks),
 }
 ALWAYS = {"masks", "1.1.5"}

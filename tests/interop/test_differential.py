@@ -37,7 +37,7 @@ def field(tmp_path: Path, root_only: None, peer: Callable[[str], str]) -> Iterat
 
 
 def refused_by(error: str, side: Literal["runc_says", "we_say"]) -> set[str]:
-    return {key for key, row in ROWS.items() if any(part in error for part in getattr(row, side))}
+    return {key for key, row in ROWS.items() if any(re.search(part, error) for part in getattr(row, side))}
 
 
 def rows_of(theirs: Outcome, ours: Outcome) -> set[str]:

@@ -182,6 +182,22 @@ def flags_of_a_file_system(config: Config) -> None:
 
 
 @configuration()
+def recursive_flags_of_a_file_system(config: Config) -> None:
+    mount(config, "/tmpfs", "tmpfs", "tmpfs", "rnosuid rnoexec")
+
+
+@configuration("access times")
+def access_times_of_cgroups(config: Config) -> None:
+    mounted(config, "/sys/fs/cgroup")["options"] = ["nosuid", "strictatime"]
+
+
+@configuration()
+def a_shared_mount_in_a_root_that_is_a_slave(config: Config) -> None:
+    config["linux"]["rootfsPropagation"] = "rslave"
+    mount(config, "/shared", "<tree>", "none", "rbind rshared")
+
+
+@configuration()
 def propagation_of_a_file_system(config: Config) -> None:
     mount(config, "/tmpfs", "tmpfs", "tmpfs", "shared")
 

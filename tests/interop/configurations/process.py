@@ -12,6 +12,7 @@ from tests.interop.configurations.parts import (
     capabilities,
     configuration,
     document,
+    hook,
     limit,
     mounted,
     ours,
@@ -343,8 +344,9 @@ def a_console_size_without_a_terminal(config: Config) -> None:
 # -- versions ----------------------------------------------------------------------------------------------------------
 
 
-@configuration()
+@configuration("version")
 def the_first_version(config: Config) -> None:
+    config["hooks"] = {"createRuntime": [hook("createRuntime")]}
     config["ociVersion"] = "1.0.0"
 
 
