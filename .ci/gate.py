@@ -33,6 +33,7 @@ PEERS = {
     "strace": "strace",
     "bwrap": "bubblewrap",
     "busybox": "busybox-static",
+    "umoci": "umoci",
     "unshare": "util-linux",
     "ip": "iproute2",
     "newuidmap": "uidmap",

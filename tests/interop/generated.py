@@ -86,6 +86,8 @@ def _limit(process: Config, resources: Config) -> None:
     for name in ("limit", "swap"):
         if 0 < memory.get(name, 0) < 1 << 28:
             memory[name] = 1 << 28
+    if "shares" in cpu:
+        cpu["shares"] = max(cpu["shares"], 1024)  # or a busy machine gives it nothing
     if cpu.get("quota", 0) > 0:
         cpu["quota"] = max(cpu["quota"], cpu.get("period", 100_000))
     if resources.get("pids", {}).get("limit", 0) > 0:
