@@ -14,6 +14,7 @@ from libcontainer_py.errors import InvalidId, StateError
 from libcontainer_py.init.messages import pack_failure, unpack_failure
 from libcontainer_py.record import Init, Intent, Record
 from libcontainer_py.spec import Pids, Resources, codec
+from libcontainer_py.spec.codec import Node
 from libcontainer_py.state import intent as intents
 from libcontainer_py.state import runc, runc_cgroups
 from libcontainer_py.state.names import ALPHABET, check_id, is_id, remains_name, slot_of, slot_of_remains
@@ -177,6 +178,12 @@ def test_a_failure_fits_into_one_write(step: str, errno: int, text: str) -> None
 # -- limits, in runc's words ------------------------------------------------------------------------------------------
 
 
+def says_nothing(section: Node | None) -> bool:
+    """Whether no field of it that we know is set."""
+    known = () if section is None else codec.tree(type(section)).plan()
+    return all(getattr(section, member.name) in (None, False, "", (), {}) for member in known)
+
+
 def as_runc_keeps(found: Resources) -> Resources:
     """Without what its words have no place for: zeros that say nothing, and what it leaves out."""
     memory, cpu, pids = found.memory, found.cpu, found.pids
@@ -193,7 +200,7 @@ def as_runc_keeps(found: Resources) -> Resources:
     if network is not None and network.class_id == 0:
         network = attrs.evolve(network, class_id=None)
     sections = {"memory": memory, "cpu": cpu, "pids": pids, "block_io": found.block_io, "network": network}
-    kept = {name: None if codec.is_empty(section) else section for name, section in sections.items()}
+    kept = {name: None if says_nothing(section) else section for name, section in sections.items()}
     return attrs.evolve(found, devices=(), **kept)
 
 
