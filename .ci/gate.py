@@ -84,12 +84,6 @@ def lowest_versions() -> str:
 def root_lane() -> list[Stage]:
     """What makes containers as root."""
     lane = [Stage(f"tests-{MAIN}", "pip install '.[test]' && pytest", alone=True)]
-    lane += [
-        Stage(
-            f"containers-{python}", "pip install '.[test]' && pytest -m 'kernel or interop or cli'", python, alone=True
-        )
-        for python in (PYTHONS[0], PYTHONS[-1])
-    ]
     lane += [Stage(f"first-minutes-{python}", FIRST_MINUTES, python, alone=True) for python in PYTHONS]
     machine = "tests/vm/run --install && LIBCONTAINER_PY_TESTS_VM=1 pytest tests/vm"
     lane.append(Stage("vm", f"pip install '.[test]' && {machine}", alone=True))
