@@ -15,7 +15,6 @@ from libcontainer_py import ConfigError, IllegalOperation, ProgramNotFound, Star
 from libcontainer_py.backends import children, launcher, spawning
 from libcontainer_py.backends.base import SpawnRequest
 from libcontainer_py.init import messages
-from libcontainer_py.kernel.constants import NAMESPACES
 from libcontainer_py.spec.config import Capabilities, Rlimit, User
 from tests.kernel.workshop import PATIENCE, Config, Workshop, python_mounts, runc_spec
 
@@ -64,7 +63,7 @@ def test_it_is_in_every_namespace_and_cgroup_of_init(workshop: Workshop, started
         spawned = container._backend.spawn(container._record, SpawnRequest(tuple(WAITS)))
         try:
             init, other = f"/proc/{container.init_pid}", f"/proc/{spawned.pid}"
-            for name, _ in NAMESPACES.values():
+            for name in os.listdir(f"{init}/ns"):
                 assert os.stat(f"{other}/ns/{name}").st_ino == os.stat(f"{init}/ns/{name}").st_ino, name
             # init's own may be written anew by whoever enters a cgroup namespace; these are the host's words
             assert Path(f"{other}/cgroup").read_text() == Path(f"{init}/cgroup").read_text()
