@@ -178,10 +178,18 @@ def test_a_failure_fits_into_one_write(step: str, errno: int, text: str) -> None
 # -- limits, in runc's words ------------------------------------------------------------------------------------------
 
 
+KEPT_ZEROS = ("swappiness", "burst", "idle")
+"""Where runc's words keep a zero apart from nothing."""
+
+
 def says_nothing(section: Node | None) -> bool:
     """Whether no field of it that we know is set."""
     known = () if section is None else codec.tree(type(section)).plan()
-    return all(getattr(section, member.name) in (None, False, "", (), {}) for member in known)
+    return all(
+        value is None if member.name in KEPT_ZEROS else value in (None, False, "", (), {})
+        for member in known
+        for value in [getattr(section, member.name)]
+    )
 
 
 def as_runc_keeps(found: Resources) -> Resources:
