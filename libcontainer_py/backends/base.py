@@ -359,8 +359,8 @@ class Host(Protocol):
 
     def alive(self, init: Init) -> bool: ...
 
-    def at_fifo(self, init: Init) -> bool:
-        """Whether init has not left the fifo yet, as far as one can tell."""
+    def at_fifo(self, init: Init) -> bool | None:
+        """Whether init has not left the fifo yet, as far as one can tell; None: it has ended."""
         ...
 
     def frozen(self, record: Record) -> bool: ...

@@ -143,12 +143,10 @@ class LinuxHost:
         """Whether it has not ended."""
         return process.alive(*init)
 
-    def at_fifo(self, init: Init) -> bool:
-        """Whether its name is that of an init that waits: execve gives it another."""
-        try:
-            return process.stat(init.pid).comm in _WAITING
-        except OSError:
-            return False
+    def at_fifo(self, init: Init) -> bool | None:
+        """Whether its name is that of an init that waits: execve gives it another. None: it has ended."""
+        found = process.living(*init)
+        return None if found is None else found.comm in _WAITING
 
     def signal(self, init: Init, signal: int) -> None:
         """Send a signal."""
@@ -176,7 +174,7 @@ class LinuxHost:
         """Watch it by descriptors."""
         from libcontainer_py.backends.watching import LinuxWatch  # noqa: PLC0415  (loads ctypes, not for hot verbs)
 
-        return LinuxWatch(record, observe, lambda: self.at_fifo(record.init))
+        return LinuxWatch(record, observe, lambda: bool(self.at_fifo(record.init)))
 
     def kill(self, record: Record) -> None:
         """SIGKILL to init, or to all of its cgroup; a frozen v1 cgroup must be thawed to die."""

@@ -156,10 +156,11 @@ class Procedures:
         return self.store.load(container_id)
 
     def observe(self, record: Record) -> Facts:
-        """Look at init, the cgroup and the fifo, in the order in which the status asks for them."""
-        if not self.host.alive(record.init):
+        """Look at init, the fifo and the cgroup. A fifo never comes back: one seen after init was there before."""
+        waits = self.host.at_fifo(record.init)
+        if waits is None:
             return Facts(init_alive=False, frozen=False, fifo_present=False)
-        fifo_present = self.store.has_fifo(record.id) and self.host.at_fifo(record.init)
+        fifo_present = waits and self.store.has_fifo(record.id)
         return Facts(init_alive=True, frozen=self.host.frozen(record), fifo_present=fifo_present)
 
     # -- start ----------------------------------------------------------------------------------------------------

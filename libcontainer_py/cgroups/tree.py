@@ -29,6 +29,15 @@ def read(path: str, *, directory: int | None = None) -> str:
     return b"".join(chunks).decode("utf-8", "surrogateescape")
 
 
+def read_word(path: str) -> str:
+    """The text of a control file of one word, by one read(2)."""
+    descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
+    try:
+        return os.read(descriptor, 64).decode("ascii").strip()
+    finally:
+        os.close(descriptor)
+
+
 def write(path: str, text: str, *, directory: int | None = None) -> None:
     """Give a control file one order: one write(2), which the kernel takes or refuses as a whole."""
     descriptor = os.open(path, os.O_WRONLY | os.O_CLOEXEC, dir_fd=directory)

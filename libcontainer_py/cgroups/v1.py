@@ -10,7 +10,7 @@ import os
 import time
 
 from libcontainer_py.cgroups.base import FREEZE_TIMEOUT, KILL_TIMEOUT, Cgroup, failure, oom_kills_in
-from libcontainer_py.cgroups.tree import has_children, read, walk, write
+from libcontainer_py.cgroups.tree import has_children, read, read_word, walk, write
 from libcontainer_py.errors import CgroupError
 from libcontainer_py.kernel.process import in_user_namespace
 
@@ -159,7 +159,7 @@ class CgroupV1(Cgroup):
             return False
         try:
             # not freezer.state: it says FREEZING for as long as one process hangs, and FROZEN also for a frozen parent
-            return read(path + "/freezer.self_freezing") == "1\n"
+            return read_word(path + "/freezer.self_freezing") == "1"
         except OSError as error:
             if error.errno in _GONE:
                 return False

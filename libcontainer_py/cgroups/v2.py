@@ -8,7 +8,7 @@ import select
 import time
 
 from libcontainer_py.cgroups.base import FREEZE_TIMEOUT, KILL_TIMEOUT, Cgroup, failure, oom_kills_in
-from libcontainer_py.cgroups.tree import read, write
+from libcontainer_py.cgroups.tree import read, read_word, write
 from libcontainer_py.errors import CgroupError
 from libcontainer_py.kernel.process import in_user_namespace
 
@@ -144,7 +144,7 @@ class CgroupV2(Cgroup):
     def frozen(self) -> bool:
         try:
             # not cgroup.events: it says `frozen 0` while one process hangs, and `frozen 1` also for a frozen parent
-            return read(self.path + "/cgroup.freeze") == "1\n"
+            return read_word(self.path + "/cgroup.freeze") == "1"
         except OSError as error:
             if error.errno in _GONE:
                 return False

@@ -90,8 +90,26 @@ def first_ended(pidfds: "Iterable[int]", timeout: "float | None") -> "list[int]"
     return [pidfd for pidfd, _ in poll.poll(None if timeout is None else max(0, timeout) * 1000)]
 
 
+def living(pid: int, start: int) -> "ProcStat | None":
+    """What /proc says of that very process; None: it has ended."""
+    try:
+        found = stat(pid) if pid > 0 else None
+    except OSError as error:
+        if error.errno not in (2, 3):
+            raise
+        return None
+    if found is None or found.start != start:
+        return None
+    return found if found.state not in "ZX" or _others_run(pid, start) else None
+
+
 def alive(pid: int, start: int) -> bool:
     """Whether that very process has not ended."""
+    return living(pid, start) is not None
+
+
+def _others_run(pid: int, start: int) -> bool:
+    """Whether a process whose main thread ended has not ended itself."""
     descriptor = pidfd_open(pid, start)
     if descriptor is None:
         return False

@@ -129,12 +129,13 @@ def _beside_crun(bundle: str, rounds: str) -> None:
 
 
 def _states(place: Path, factory: Factory, bundle: Path, rounds: int) -> dict[str, float]:
+    root = str(place / "ours")
     with factory.create("state", bundle, stdin=DEVNULL, stdout=DEVNULL):
 
         def load() -> None:
-            assert Factory(place / "ours").load("state").status == "created"
+            assert Factory(root).load("state").status == "created"
 
-        runc = ["runc", "--root", str(place / "ours"), "state", "state"]
+        runc = ["runc", "--root", root, "state", "state"]
         return _measure({"load + status": load, "runc state": lambda: _call(*runc)}, rounds)
 
 

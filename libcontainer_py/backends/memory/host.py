@@ -195,10 +195,10 @@ class MemoryHost:
         with self.clock.changed:
             return init in self.processes and self.processes[init].alive
 
-    def at_fifo(self, init: Init) -> bool:
-        """Whether it has not left the fifo."""
+    def at_fifo(self, init: Init) -> bool | None:
+        """Whether it has not left the fifo; None: it has ended."""
         with self.clock.changed:
-            return self.alive(init) and self.processes[init].phase != "program"
+            return self.processes[init].phase != "program" if self.alive(init) else None
 
     def frozen(self, record: Record) -> bool:
         """Whether its cgroup is frozen."""

@@ -82,9 +82,10 @@ class MemoryGate:
             return Taken.WON
         if not self._fifo.linked:
             return Taken.LOST
-        if not self._host.alive(init):
+        waits = self._host.at_fifo(init)
+        if waits is None:
             return Taken.STOPPED
-        if not self._host.at_fifo(init):
+        if not waits:
             return Taken.STALE if self._came_late else Taken.LOST
         process = self._host.processes[init]
         return Taken.PAUSED if self._host.is_held(process) and not process.stopped else ""
