@@ -132,6 +132,16 @@ def serving(python: str) -> Server:
         return server
 
 
+def announce_network(python: str) -> None:
+    """Let the server, where one runs, make a network namespace ahead; see `init.spare`."""
+    server = _servers.get((python, _view()))
+    if server is not None:
+        try:
+            server.socket.send(messages.AHEAD)
+        except OSError:
+            return  # the request finds it dead, and starts another
+
+
 def drop(server: Server) -> None:
     """Forget a server that was found dead."""
     with _guard:

@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from typing import TypeAlias
 
     from libcontainer_py.plan.steps import Maps
+    from libcontainer_py.spec import Spec
 
     Stage: TypeAlias = tuple[tuple[tuple[str, int], ...], str | None]
     Steps: TypeAlias = tuple[tuple[str, tuple[object, ...]], ...]
@@ -33,6 +34,14 @@ _HINTS = {
 }
 _EBADF, _EPIPE, _ECONNRESET, _ETIMEDOUT = 9, 32, 104, 110
 _SLICE = 0.02
+
+
+def announce(spec: Spec, python: str | None) -> None:
+    """Let the fork server make ahead what this container will need, while it is being planned."""
+    spaces = () if spec.linux is None else spec.linux.namespaces
+    own = {one.type for one in spaces if not one.path}
+    if "network" in own and "user" not in own and len(own) == len(spaces):
+        forkservers.announce_network(python or forkservers.interpreter())
 
 
 class Launch:

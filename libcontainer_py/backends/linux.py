@@ -81,10 +81,10 @@ class LinuxBackend(Procedures):
     def explain(self, record: Record) -> str:
         """The plan that made the container, from its bundle as it is now."""
         from libcontainer_py.backends.base import CreateRequest  # noqa: PLC0415
-        from libcontainer_py.backends.preparation import LinuxPreparation  # noqa: PLC0415
+        from libcontainer_py.backends.preparation import LinuxPreparation, spec_of  # noqa: PLC0415
 
         request = CreateRequest(record.id, record.bundle)
-        return LinuxPreparation(request, record.directory).plan.explain()
+        return LinuxPreparation(request, record.directory, spec_of(request)).plan.explain()
 
 
 class LinuxHost:
@@ -116,10 +116,12 @@ class LinuxHost:
 
     def prepare(self, request: CreateRequest, directory: str) -> Preparation:
         """Read, validate and plan."""
-        from libcontainer_py.backends import demands  # noqa: PLC0415  (for create alone)
-        from libcontainer_py.backends.preparation import LinuxPreparation  # noqa: PLC0415  (attrs, not for hot verbs)
+        from libcontainer_py.backends import demands, launcher  # noqa: PLC0415  (for create alone)
+        from libcontainer_py.backends.preparation import LinuxPreparation, spec_of  # noqa: PLC0415  (attrs)
 
-        preparation = LinuxPreparation(request, directory)
+        spec = spec_of(request)
+        launcher.announce(spec, self._python)
+        preparation = LinuxPreparation(request, directory, spec)
         demands.check(preparation.spec, preparation.facts, preparation.resctrl, source=preparation.source)
         for warning in preparation.plan.warnings:
             warnings.warn(warning, ConfigWarning, stacklevel=4)

@@ -44,20 +44,15 @@ _KINDS = {
 
 
 class LinuxPreparation:
-    """A request, decoded, validated and planned."""
+    """A request, planned; `spec` is what `spec_of` gave."""
 
-    def __init__(self, request: CreateRequest, directory: str) -> None:
+    def __init__(self, request: CreateRequest, directory: str, spec: Spec) -> None:
         self.request = request
         self.directory = directory
+        self.spec: Spec = spec
         self.bundle: str = request.bundle or directory
-        source = os.path.join(request.bundle, "config.json") if request.bundle else ""
-        self.source: str = source
-        if request.spec is None:
-            self.spec: Spec = read_config(request.bundle)
-        else:
-            self.spec = request.spec
-            check(self.spec)
-        self.rootfs: str = self._find_rootfs(source)
+        self.source: str = os.path.join(request.bundle, "config.json") if request.bundle else ""
+        self.rootfs: str = self._find_rootfs(self.source)
         self.cgroup: cgroups.Cgroup | None = self._find_cgroup()
         self.limits: Resources | None
         self.limit_of_tasks: Resources | None
@@ -161,6 +156,14 @@ class LinuxPreparation:
 
 def _any(number: int | None) -> int | None:
     return None if number is None or number < 0 else number
+
+
+def spec_of(request: CreateRequest) -> Spec:
+    """What is to be made: given, or in the bundle; validated. Raises ConfigError."""
+    if request.spec is None:
+        return read_config(request.bundle)
+    check(request.spec)
+    return request.spec
 
 
 def read_config(bundle: str) -> Spec:

@@ -18,7 +18,13 @@ from libcontainer_py.init.filesystem import Filesystem
 from libcontainer_py.init.filtering import SeccompFilter
 from libcontainer_py.init.mounts import Mounts
 from libcontainer_py.kernel import libc, namespace, network, scheduling
-from libcontainer_py.kernel.constants import CLONE_PARENT, KEYCTL_JOIN_SESSION_KEYRING, KEYCTL_SETPERM, PR_SET_DUMPABLE
+from libcontainer_py.kernel.constants import (
+    CLONE_NEWNET,
+    CLONE_PARENT,
+    KEYCTL_JOIN_SESSION_KEYRING,
+    KEYCTL_SETPERM,
+    PR_SET_DUMPABLE,
+)
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -411,9 +417,11 @@ def _text(error: BaseException) -> str:
     return f"{type(error).__name__}: {error}"
 
 
-def start(control: int, mapped: int) -> None:
+def start(control: int, *, mapped: int = -1, network: int = -1) -> None:
     """Begin as a fresh child of the fork server: wait until the ids are mapped, then for the plan. Never returns."""
     try:
+        if network >= 0:
+            libc.setns(network, CLONE_NEWNET)
         _settle({control, mapped})
         if mapped >= 0:
             if os.read(mapped, 1) != b"1":

@@ -3,7 +3,8 @@
 A request is one message: marshal of (flags, names of the descriptors that came along, maps, stage). `maps` is None or
 what `mapping.write` takes; `stage` None or what `joining.enter` takes. The answer, the pid with a pidfd or a report,
 goes to the host over init's control socket, and over that init gets its plan: we know of nothing but namespaces. The
-init is made with CLONE_PARENT: it is the host's child, not ours.
+init is made with CLONE_PARENT: it is the host's child, not ours. A message of one word, `messages.AHEAD`, lets us make
+a network namespace ahead.
 
 Without a mount namespace of its own it is no init, but a further process of a container: the stage gets the plan,
 joins, and makes it.
@@ -16,8 +17,9 @@ import select
 import sys
 
 from libcontainer_py.init import executor, joining, mapping, messages
+from libcontainer_py.init.spare import Spare
 from libcontainer_py.kernel import libc, namespace
-from libcontainer_py.kernel.constants import CLONE_NEWNS, CLONE_NEWUSER, CLONE_PARENT, PR_SET_DUMPABLE
+from libcontainer_py.kernel.constants import CLONE_NEWNET, CLONE_NEWNS, CLONE_NEWUSER, CLONE_PARENT, PR_SET_DUMPABLE
 
 
 def loop(channel_number: int, host: int, poll: "select.poll") -> None:
@@ -26,6 +28,7 @@ def loop(channel_number: int, host: int, poll: "select.poll") -> None:
     libc.prctl(PR_SET_DUMPABLE, 0)
     poll.register(channel_number, select.POLLIN)
     poll.register(host, select.POLLIN)
+    spare = Spare()
     while True:
         for descriptor, _ in poll.poll():
             if descriptor == host:
@@ -33,7 +36,10 @@ def loop(channel_number: int, host: int, poll: "select.poll") -> None:
         data, descriptors = _receive(channel)
         if not data:
             os._exit(0)
-        _answer(data, descriptors)
+        if data == messages.AHEAD:
+            spare.make()
+        else:
+            _answer(data, descriptors, spare)
 
 
 def _receive(channel: "_socket.socket") -> "tuple[bytes, list[int]]":
@@ -42,7 +48,7 @@ def _receive(channel: "_socket.socket") -> "tuple[bytes, list[int]]":
     return data, [number for _, _, packed in rights for number in memoryview(packed).cast("i")]
 
 
-def _answer(data: bytes, received: "list[int]") -> None:
+def _answer(data: bytes, received: "list[int]", spare: Spare) -> None:
     flags, names, maps, stage = marshal.loads(data)  # noqa: S302  (the host's, over a socket of the two alone)
     descriptors = dict(zip(names, received, strict=True))
     control = _socket.socket(_socket.AF_UNIX, _socket.SOCK_SEQPACKET, 0, os.dup(descriptors["control"]))
@@ -55,9 +61,9 @@ def _answer(data: bytes, received: "list[int]") -> None:
     try:
         if stage is not None:
             if not flags & CLONE_NEWNS:  # an init has a mount namespace of its own
-                executor.start(descriptors["control"], -1)
+                executor.start(descriptors["control"])
             joining.enter(stage, descriptors)
-        pid, pidfd, mapped = _make(flags, descriptors)
+        pid, pidfd, mapped = _make(flags, descriptors, spare if stage is None else None)
         if maps is not None:
             step = "map_ids"
             mapping.write(pid, *maps)
@@ -120,25 +126,28 @@ def _close(descriptors: "list[int]") -> None:
             os.close(descriptor)
 
 
-def _make(flags: int, descriptors: "dict[str, int]") -> "tuple[int, int, int]":
+def _make(flags: int, descriptors: "dict[str, int]", spare: "Spare | None") -> "tuple[int, int, int]":
     """Make an init: its pid, its pidfd, and the end of a pipe into which a byte lets it begin.
 
     Only one that waits for its ids has a pipe; others begin at once (-1).
     """
     cgroup = descriptors.pop("cgroup", None)
-    ready = go = -1
+    ready = go = network = -1
     if flags & CLONE_NEWUSER:
         ready, go = os.pipe()
         libc.prctl(PR_SET_DUMPABLE, 1)  # or the child's /proc/PID/uid_map would be root's
+    elif flags & CLONE_NEWNET and spare is not None:
+        network = spare.take()
+        flags ^= CLONE_NEWNET if network >= 0 else 0
     try:
         pid, pidfd = namespace.clone3(flags | CLONE_PARENT, cgroup)
         if pid == 0:
-            executor.start(descriptors["control"], ready)
+            executor.start(descriptors["control"], mapped=ready, network=network)
     except BaseException:
         _close([go])
         raise
     finally:
         if flags & CLONE_NEWUSER:
             libc.prctl(PR_SET_DUMPABLE, 0)
-        _close([ready])
+        _close([ready, network])
     return pid, pidfd, go

@@ -18,8 +18,9 @@ def loopback_up() -> None:
     try:
         request = bytearray(b"lo".ljust(_REQUEST, b"\0"))
         fcntl.ioctl(socket.fileno(), _SIOCGIFFLAGS, request)
-        flags = int.from_bytes(request[16:18], sys.byteorder) | _IFF_UP
-        request[16:18] = flags.to_bytes(2, sys.byteorder)
-        fcntl.ioctl(socket.fileno(), _SIOCSIFFLAGS, request)
+        flags = int.from_bytes(request[16:18], sys.byteorder)
+        if not flags & _IFF_UP:
+            request[16:18] = (flags | _IFF_UP).to_bytes(2, sys.byteorder)
+            fcntl.ioctl(socket.fileno(), _SIOCSIFFLAGS, request)
     finally:
         socket.close()
