@@ -25,6 +25,7 @@ if TYPE_CHECKING:
     from libcontainer_py.cgroups.control import Change
     from libcontainer_py.plan import Step
     from libcontainer_py.record import Intent
+    from libcontainer_py.spec import Spec
 
 _ENOMEM = 12
 _BEGIN = 0xFFFF
@@ -50,11 +51,19 @@ _HINTS = {
 }
 
 
+def announce(spec: Spec, python: str | None) -> None:
+    """Let the fork server make ahead what an init of this Spec will need, while it is being planned."""
+    spaces = () if spec.linux is None else spec.linux.namespaces
+    own = {one.type for one in spaces if not one.path}
+    if "network" in own and "user" not in own and len(own) == len(spaces):
+        launcher.announce_network(python)
+
+
 class LinuxBirth:
     """The creator's end of a new init."""
 
     def __init__(self, preparation: LinuxPreparation, python: str | None) -> None:
-        """Ask for it, in the cgroup that it can be born into."""
+        """Ask for it, in the cgroup that it can be born into, and give it its plan."""
         self._preparation = preparation
         self._python = python
         self._steps = preparation.plan.steps
@@ -81,6 +90,21 @@ class LinuxBirth:
         self._kills_before: int = 0
         """What a cgroup that was there before us has counted; a new one begins with 0."""
         self._devices: NetDevices | None = None
+        try:
+            if not self._enters_late:
+                self._instruct()
+        except BaseException:
+            launch.discard()
+            raise
+
+    def _instruct(self) -> None:
+        """Its plan and its streams: with these it can begin."""
+        opened: list[int] = []
+        try:
+            streams = streams_of(self._preparation.request, opened)
+            self._launch.instruct(self._preparation.plan.wire(), streams, more=True)
+        finally:
+            _close(opened)
 
     def _stage(self, opened: list[int], descriptors: dict[str, int]) -> launcher.Stage | None:
         """The namespaces to enter first, opened, and the offsets of a new time namespace."""
@@ -116,14 +140,18 @@ class LinuxBirth:
         return made
 
     def born(self) -> Init:
-        """Give it its plan, and wait until it is there. Raises CreateError, LauncherError, UnsupportedPlatform."""
+        """Give it what was made for it, and wait until it is there.
+
+        Raises CreateError, LauncherError, UnsupportedPlatform.
+        """
         opened: list[int] = []
         child = None
         if self._enters_late and self._preparation.cgroup is not None:
             child = self._launch.born()
             self._preparation.cgroup.enter(child.pid)
+            self._instruct()
         try:
-            self._launch.instruct(self._preparation.plan.wire(), self._descriptors(opened))
+            self._launch.hand_over(self._descriptors(opened))
         finally:
             _close(opened)
         if child is None:
@@ -145,9 +173,8 @@ class LinuxBirth:
             self._limited.pop().undo()
 
     def _descriptors(self, opened: list[int]) -> dict[str, int]:
-        """What init gets with its plan, by name; `opened` are those to close afterwards."""
+        """What was made while it began, by name; `opened` are those to close afterwards."""
         preparation = self._preparation
-        request = preparation.request
         descriptors: dict[str, int] = {}
 
         def add(name: str, descriptor: int) -> None:
@@ -155,7 +182,6 @@ class LinuxBirth:
             descriptors[name] = descriptor
 
         add("fifo", os.open(os.path.join(preparation.directory, "exec.fifo"), os.O_PATH | os.O_NOFOLLOW | os.O_CLOEXEC))
-        descriptors |= streams_of(request, opened)
         if preparation.plan.mapped:
             self._add_mapped(descriptors, opened)
         if preparation.cgroup is not None and any(step.name == "join_cgroups" for step in self._steps):
@@ -262,7 +288,8 @@ class LinuxBirth:
             cgroup_config_path=_config_path(preparation),
             oom_kills=self._kills_before,
         )
-        return runc.decode(json.dumps(runc_config.without_nothing(document)), preparation.directory)
+        # start() will read just this text: so it is decoded already, while init goes on
+        return runc.decode(runc.to_text(runc_config.without_nothing(document)), preparation.directory)
 
     def _send(self, data: bytes) -> None:
         if self._control is None:

@@ -134,7 +134,8 @@ def serving(python: str) -> Server:
 
 def announce_network(python: str) -> None:
     """Let the server, where one runs, make a network namespace ahead; see `init.spare`."""
-    server = _servers.get((python, _view()))
+    # if this thread will need another, that has none made: nobody is worse off
+    server = next((server for (other, _), server in reversed(list(_servers.items())) if other == python), None)
     if server is not None:
         try:
             server.socket.send(messages.AHEAD)

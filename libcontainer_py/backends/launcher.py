@@ -23,7 +23,6 @@ if TYPE_CHECKING:
     from typing import TypeAlias
 
     from libcontainer_py.plan.steps import Maps
-    from libcontainer_py.spec import Spec
 
     Stage: TypeAlias = tuple[tuple[tuple[str, int], ...], str | None]
     Steps: TypeAlias = tuple[tuple[str, tuple[object, ...]], ...]
@@ -36,12 +35,9 @@ _EBADF, _EPIPE, _ECONNRESET, _ETIMEDOUT = 9, 32, 104, 110
 _SLICE = 0.02
 
 
-def announce(spec: Spec, python: str | None) -> None:
-    """Let the fork server make ahead what this container will need, while it is being planned."""
-    spaces = () if spec.linux is None else spec.linux.namespaces
-    own = {one.type for one in spaces if not one.path}
-    if "network" in own and "user" not in own and len(own) == len(spaces):
-        forkservers.announce_network(python or forkservers.interpreter())
+def announce_network(python: str | None) -> None:
+    """Say that an init with a network namespace of its own is about to be asked for."""
+    forkservers.announce_network(python or forkservers.interpreter())
 
 
 class Launch:
@@ -96,19 +92,27 @@ class Launch:
         self._server = server.watch()
         self._limits = server.limits
 
-    def instruct(self, steps: Steps, descriptors: Mapping[str, int]) -> None:
+    def instruct(self, steps: Steps, descriptors: Mapping[str, int], *, more: bool = False) -> None:
         """Send init its plan, with what it needs; the descriptors are duplicated, the caller keeps his.
 
-        Silent where there is no init: `born` says why.
+        `more` says that `hand_over` brings what its later steps need. Silent where there is no init: `born` says why.
         """
         ours = forkservers.limits_of_host()
         plan = steps if ours == self._limits else (("limits_of_host", (ours,)), *steps)
-        data = marshal.dumps((tuple(descriptors), plan))  # type: ignore[arg-type]  # plain data by contract
+        data = marshal.dumps((tuple(descriptors), plan, more))  # type: ignore[arg-type]  # plain data by contract
         try:
             if len(data) <= messages.LARGEST:
                 self.control.sendmsg([data], forkservers.rights(descriptors.values()))
             else:
                 self._instruct_by_memfd(data, descriptors)
+        except OSError as error:
+            if not _is_gone(self.control, error):
+                raise
+
+    def hand_over(self, descriptors: Mapping[str, int]) -> None:
+        """Send init the descriptors that it waits for; they are duplicated. Silent as `instruct`."""
+        try:
+            self.control.sendmsg([marshal.dumps(tuple(descriptors))], forkservers.rights(descriptors.values()))
         except OSError as error:
             if not _is_gone(self.control, error):
                 raise

@@ -116,11 +116,11 @@ class LinuxHost:
 
     def prepare(self, request: CreateRequest, directory: str) -> Preparation:
         """Read, validate and plan."""
-        from libcontainer_py.backends import demands, launcher  # noqa: PLC0415  (for create alone)
+        from libcontainer_py.backends import birth, demands  # noqa: PLC0415  (for create alone)
         from libcontainer_py.backends.preparation import LinuxPreparation, spec_of  # noqa: PLC0415  (attrs)
 
         spec = spec_of(request)
-        launcher.announce(spec, self._python)
+        birth.announce(spec, self._python)
         preparation = LinuxPreparation(request, directory, spec)
         demands.check(preparation.spec, preparation.facts, preparation.resctrl, source=preparation.source)
         for warning in preparation.plan.warnings:

@@ -41,6 +41,7 @@ class Executor:
 
     def __init__(self, control: int) -> None:
         self.descriptors: dict[str, int] = {}
+        self.more: bool = False
         self.control: _socket.socket = _socket.socket(_socket.AF_UNIX, _socket.SOCK_SEQPACKET, 0, control)
         self.filesystem: Filesystem = Filesystem()
         self.mounts: Mounts = Mounts(self.filesystem)
@@ -54,20 +55,31 @@ class Executor:
         self.filter: SeccompFilter | None = None
 
     def receive_plan(self) -> "tuple[tuple[str, tuple[object, ...]], ...]":
-        """Wait for the steps, and the descriptors for them. Without them ends: the host is gone, or failed."""
-        space = _socket.CMSG_SPACE(4 * messages.MOST_DESCRIPTORS)
-        data, rights, _, _ = self.control.recvmsg(messages.LARGEST, space, _socket.MSG_CMSG_CLOEXEC)
-        if not data:
-            os._exit(1)
-        received = [number for _, _, packed in rights for number in memoryview(packed).cast("i")]
+        """Wait for the steps, and the descriptors for the first of them."""
+        data, received = self._receive_descriptors()
         if data == messages.IN_MEMFD:
             memfd = received.pop()
             data = os.pread(memfd, os.fstat(memfd).st_size, 0)
             os.close(memfd)
         steps: tuple[tuple[str, tuple[object, ...]], ...]
-        names, steps = marshal.loads(data)  # noqa: S302  (the host's, over a socket of the two alone)
+        names, steps, self.more = marshal.loads(data)  # noqa: S302  (the host's, over a socket of the two alone)
         self.descriptors.update(zip(names, received, strict=True))
         return steps
+
+    def _complete(self) -> None:
+        """Wait for the descriptors that the host makes while we are at the steps that need none of them."""
+        if self.more:
+            self.more = False
+            data, received = self._receive_descriptors()
+            self.descriptors.update(zip(marshal.loads(data), received, strict=True))  # noqa: S302  (as above)
+
+    def _receive_descriptors(self) -> "tuple[bytes, list[int]]":
+        """A message, and the descriptors that came along. Ends where there is none: the host is gone, or failed."""
+        space = _socket.CMSG_SPACE(4 * messages.MOST_DESCRIPTORS)
+        data, rights, _, _ = self.control.recvmsg(messages.LARGEST, space, _socket.MSG_CMSG_CLOEXEC)
+        if not data:
+            os._exit(1)
+        return data, [number for _, _, packed in rights for number in memoryview(packed).cast("i")]
 
     def run(self, steps: "tuple[tuple[str, tuple[object, ...]], ...]") -> None:
         """Carry out the steps. Never returns."""
@@ -96,6 +108,7 @@ class Executor:
 
     def _receive(self) -> bytes:
         """A message of the host's; where it is gone, so are we."""
+        self._complete()
         data = self.control.recv(1 << 20)
         if not data:
             os._exit(1)
@@ -109,6 +122,7 @@ class Executor:
 
     def do_join_cgroups(self) -> None:
         """Enter v1 cgroups through their `tasks` files: no stall, unlike cgroup.procs, since we are one thread."""
+        self._complete()
         for name in [name for name in self.descriptors if name.startswith(messages.TASKS)]:
             descriptor = self.descriptors.pop(name)
             try:
@@ -223,6 +237,7 @@ class Executor:
 
     def do_attach(self, name: str, destination: str, changes: "Changes") -> None:
         """A tree of mounts that the host has made, since its ids are mapped."""
+        self._complete()
         self.mounts.attach(self.descriptors.pop(name), destination, changes)
 
     def do_root(self, path: str, above: int, own: int) -> None:

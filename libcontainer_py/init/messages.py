@@ -25,7 +25,8 @@ EXITED: "Final" = b"X"  # the reaper's command ended: its returncode, 4 bytes, s
 # host -> fork server; all else are requests
 AHEAD: "Final" = b"N"  # make a network namespace: a container that wants one is about to be asked for
 
-# host -> init; first of all comes the plan, marshal of (names of the descriptors that come along, steps)
+# host -> init; first of all comes the plan, marshal of (names of the descriptors that come along, steps, whether a
+# second message brings more descriptors: marshal of their names)
 IN_MEMFD: "Final" = b"@"  # the plan is in a memfd that comes along, last
 GO_ON: "Final" = b"G"  # followed by the OCI state, JSON
 SAVED: "Final" = b"S"

@@ -202,11 +202,9 @@ class Directory:
         """Write what state.json is to be; nobody sees it before `publish`. The lock is held."""
         with self._open(record.id) as descriptor:
             try:
-                data = runc.encode(record)
-                atomic.write(descriptor, _DRAFT, data)
+                atomic.write(descriptor, _DRAFT, runc.encode(record))
             except OSError as error:
                 raise unusable(os.path.join(self._root, record.id, runc.NAME), error) from error
-            runc.decode(data, record.directory)  # start() will read it: that is remembered, and init needs longer
 
     def publish(self, container_id: str) -> None:
         """Make the draft the state.json, at once."""

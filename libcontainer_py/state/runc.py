@@ -68,6 +68,11 @@ def encode(record: Record) -> bytes:
     if record.ours:
         own = {key: value for key, value in own.items() if key != "annotations"}
         document[OURS] = {**own, "annotations": beyond} if beyond else own
+    return to_text(document)
+
+
+def to_text(document: Mapping[str, Any]) -> bytes:
+    """A document as the content of state.json."""
     return json.dumps(document, separators=(",", ":")).encode()
 
 

@@ -13,7 +13,7 @@ from typing import Any
 from libcontainer_py.kernel import constants as c
 from libcontainer_py.record import Init
 from libcontainer_py.state import runc, runc_cgroups, runc_seccomp
-from libcontainer_py.state.sections import entries, is_list, is_object, section
+from libcontainer_py.state.sections import entries, section
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -164,17 +164,22 @@ def without_nothing(document: Mapping[str, Any]) -> dict[str, Any]:
 
     To runc an absent key is the zero value of its type, as 1.5 writes it. Numbers stay: a pointer to 0 is not nil.
     """
+    # by exact types, which JSON has alone: isinstance and a call for each value take four times as long
     kept: dict[str, Any] = {}
     for key, value in document.items():
-        if value is None or value is False or value in ("", []):
-            continue
-        if is_object(value):
+        kind = value.__class__
+        if kind is dict:
             kept[key] = without_nothing(value)
-        elif is_list(value):
-            kept[key] = [without_nothing(item) if is_object(item) else item for item in value]
-        else:
+        elif kind is list:
+            if value:
+                kept[key] = [_without_nothing(item) for item in value]
+        elif value is not None and value is not False and value != "":
             kept[key] = value
     return kept
+
+
+def _without_nothing(item: Any) -> Any:
+    return without_nothing(item) if item.__class__ is dict else item
 
 
 def namespace_paths(pid: int) -> dict[str, str]:
@@ -240,7 +245,7 @@ def configuration(
     hooks = section(spec, "hooks")
     return {
         **kept,
-        "Hooks": {kind: [_hook(hook) for hook in entries(hooks, kind)] or None for kind in HOOKS},
+        "Hooks": {kind: [_hook(hook) for hook in entries(hooks, kind)] or None for kind in HOOKS} if hooks else None,
         "version": spec.get("ociVersion", ""),
     }
 

@@ -48,6 +48,14 @@ def config_of(**changes: object) -> dict[str, Any]:
     return document({**SPEC, **changes})["config"]  # type: ignore[no-any-return]  # json
 
 
+def test_what_create_remembers_is_what_start_will_read() -> None:
+    without_hooks = {key: value for key, value in SPEC.items() if key != "hooks"}
+    text = runc.to_text(runc_config.without_nothing(document(without_hooks)))
+    record = runc.decode(text, "/run/x/st1g")
+    assert runc.encode(record) == text
+    assert runc.decode(runc.encode(record), "/run/x/st1g") is record
+
+
 @pytest.mark.parametrize("name", sorted(PAIRS))
 def test_runc_would_have_written_the_same(name: str) -> None:
     spec, state = PAIRS[name]["spec"], PAIRS[name]["state"]
