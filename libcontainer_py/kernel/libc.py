@@ -7,6 +7,7 @@ here.
 
 import ctypes
 import os
+import struct
 import sys
 
 from libcontainer_py.kernel.constants import SYSCALLS
@@ -15,6 +16,7 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from typing import NoReturn
 
+_MOST_ARGUMENTS = 6
 _library: "ctypes.CDLL | None" = None
 _numbers: "dict[str, int]" = {}
 
@@ -26,6 +28,8 @@ def _libc() -> "ctypes.CDLL":
             raise OSError(38, "not a Linux system")
         library = ctypes.CDLL(None, use_errno=True)
         library.syscall.restype = ctypes.c_long
+        # what c_void_p takes: a number, bytes, a buffer, None. Declared, each is converted without a Python object
+        library.syscall.argtypes = (ctypes.c_long, *(ctypes.c_void_p,) * _MOST_ARGUMENTS)
         library.mount.argtypes = (ctypes.c_char_p, ctypes.c_char_p, ctypes.c_char_p, ctypes.c_ulong, ctypes.c_char_p)
         library.prctl.argtypes = (ctypes.c_int, *(ctypes.c_ulong,) * 4)
         _library = library
@@ -49,8 +53,7 @@ def number_of(name: str) -> int:
 
 def syscall(name: str, *arguments: "int | bytes | ctypes.Array[ctypes.c_char] | None") -> int:
     """Make a system call; each int travels as a long. Raises OSError."""
-    longs = [ctypes.c_long(argument) if isinstance(argument, int) else argument for argument in arguments]
-    result: int = _libc().syscall(ctypes.c_long(number_of(name)), *longs)
+    result: int = _libc().syscall(number_of(name), *arguments, *(None,) * (_MOST_ARGUMENTS - len(arguments)))
     if result == -1:
         _raise()
     return result
@@ -164,7 +167,7 @@ def inotify_add_watch(descriptor: int, path: str, mask: int) -> int:
 
 def openat2(directory: int, path: str, flags: int, *, mode: int = 0, resolve: int = 0) -> int:
     """openat2(2); O_CLOEXEC is added. The caller closes the descriptor."""
-    how = ctypes.create_string_buffer(_u64(flags | os.O_CLOEXEC) + _u64(mode) + _u64(resolve), 24)
+    how = _u64(flags | os.O_CLOEXEC, mode, resolve)
     try:
         return syscall("openat2", directory, os.fsencode(path), how, 24)
     except OSError as error:
@@ -183,7 +186,7 @@ def mount_setattr(
     users: int = 0,
 ) -> None:
     """mount_setattr(2). `users` is a user namespace, for MOUNT_ATTR_IDMAP."""
-    attributes = ctypes.create_string_buffer(_u64(attr_set) + _u64(attr_clr) + _u64(propagation) + _u64(users), 32)
+    attributes = _u64(attr_set, attr_clr, propagation, users)
     try:
         syscall("mount_setattr", directory, os.fsencode(path), flags, attributes, 32)
     except OSError as error:
@@ -242,5 +245,5 @@ def _encode(text: "str | None") -> "bytes | None":
     return None if text is None else os.fsencode(text)
 
 
-def _u64(value: int) -> bytes:
-    return value.to_bytes(8, sys.byteorder)
+def _u64(*values: int) -> bytes:
+    return struct.pack(f"={len(values)}Q", *values)
