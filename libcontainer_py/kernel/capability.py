@@ -1,7 +1,7 @@
 """Capability sets of a process, as bit masks. Source: capabilities(7), capset(2)."""
 
 import ctypes
-import sys
+import struct
 
 from libcontainer_py.kernel.constants import (
     PR_CAP_AMBIENT,
@@ -12,6 +12,7 @@ from libcontainer_py.kernel.constants import (
 from libcontainer_py.kernel.libc import foreign, prctl, prctl_each
 
 _VERSION_3 = 0x20080522
+_Sets = ctypes.c_char * 24
 
 
 _last: "list[int]" = []
@@ -35,9 +36,9 @@ def capset(effective: int, permitted: int, inheritable: int) -> None:
 def capget() -> "tuple[int, int, int]":
     """This thread's (effective, permitted, inheritable)."""
     header = _words(_VERSION_3, 0)
-    data = ctypes.create_string_buffer(24)
+    data = _Sets()
     foreign("capget", header, data)
-    words = [int.from_bytes(data.raw[at : at + 4], sys.byteorder) for at in range(0, 24, 4)]
+    words = struct.unpack("=6I", data.raw)
     return words[0] | words[3] << 32, words[1] | words[4] << 32, words[2] | words[5] << 32
 
 
@@ -54,6 +55,5 @@ def set_ambient(mask: int, last: int) -> None:
             prctl(PR_CAP_AMBIENT, PR_CAP_AMBIENT_RAISE, capability)
 
 
-def _words(*values: int) -> "ctypes.Array[ctypes.c_char]":
-    packed = b"".join(value.to_bytes(4, sys.byteorder) for value in values)
-    return ctypes.create_string_buffer(packed, len(packed))
+def _words(*values: int) -> bytes:
+    return struct.pack(f"={len(values)}I", *values)

@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from typing import NoReturn
 
 _MOST_ARGUMENTS = 6
+_Statfs = ctypes.c_char * 256  # here, since to make a type of buffers takes longer than what it is for
 _library: "ctypes.CDLL | None" = None
 _numbers: "dict[str, int]" = {}
 
@@ -31,7 +32,7 @@ def _libc() -> "ctypes.CDLL":
         # what c_void_p takes: a number, bytes, a buffer, None. Declared, each is converted without a Python object
         library.syscall.argtypes = (ctypes.c_long, *(ctypes.c_void_p,) * _MOST_ARGUMENTS)
         library.mount.argtypes = (ctypes.c_char_p, ctypes.c_char_p, ctypes.c_char_p, ctypes.c_ulong, ctypes.c_char_p)
-        library.prctl.argtypes = (ctypes.c_int, *(ctypes.c_ulong,) * 4)
+        library.prctl.argtypes = (ctypes.c_int, *(ctypes.c_void_p,) * 4)
         _library = library
     return _library
 
@@ -59,7 +60,7 @@ def syscall(name: str, *arguments: "int | bytes | ctypes.Array[ctypes.c_char] | 
     return result
 
 
-def foreign(name: str, *arguments: "ctypes.Array[ctypes.c_char]") -> None:
+def foreign(name: str, *arguments: "bytes | ctypes.Array[ctypes.c_char]") -> None:
     """Call a function of the C library that takes buffers and answers 0. Raises OSError."""
     if _libc()[name](*arguments):
         _raise()
@@ -67,7 +68,7 @@ def foreign(name: str, *arguments: "ctypes.Array[ctypes.c_char]") -> None:
 
 def fstatfs_type(descriptor: int) -> int:
     """f_type of fstatfs(2): which file system a descriptor lies on, as magic.h numbers them."""
-    buffer = ctypes.create_string_buffer(256)
+    buffer = _Statfs()
     if _libc().fstatfs(descriptor, buffer):
         _raise()
     return int.from_bytes(buffer.raw[: ctypes.sizeof(ctypes.c_long)], sys.byteorder)
@@ -121,8 +122,7 @@ def prctl_each(option: int, arguments: "list[int]") -> None:
 
 def set_name(name: bytes) -> None:
     """prctl(PR_SET_NAME): what /proc/PID/comm says, at most 15 bytes."""
-    buffer = ctypes.create_string_buffer(name[:15])
-    if _libc().prctl(15, ctypes.cast(buffer, ctypes.c_void_p).value or 0, 0, 0, 0):
+    if _libc().prctl(15, name[:15], 0, 0, 0):
         _raise()
 
 
@@ -141,7 +141,7 @@ def setdomainname(name: str) -> None:
 
 def default_signal(number: int) -> None:
     """rt_sigaction(2) to SIG_DFL, also for 32 and 33, which the C library's sigaction refuses."""
-    syscall("rt_sigaction", number, ctypes.create_string_buffer(32), None, 8)
+    syscall("rt_sigaction", number, bytes(32), None, 8)
 
 
 def keyctl(operation: int, first: "bytes | int", second: int = 0) -> int:

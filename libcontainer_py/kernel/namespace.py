@@ -35,12 +35,11 @@ def clone3(flags: int, cgroup: "int | None" = None) -> "tuple[int, int]":
     members[4] = 0 if flags & CLONE_PARENT else 17  # SIGCHLD
     members[10] = 0 if cgroup is None else cgroup
     packed = b"".join(member.to_bytes(8, sys.byteorder) for member in members)
-    buffer = ctypes.create_string_buffer(packed, len(packed))
     number = ctypes.c_long(number_of("clone3"))
     size = ctypes.c_size_t(len(packed))
     python = ctypes.pythonapi
     python.PyOS_BeforeFork()
-    pid = library.syscall(number, buffer, size)
+    pid = library.syscall(number, packed, size)
     if pid == 0:
         python.PyOS_AfterFork_Child()
         return 0, -1

@@ -12,7 +12,7 @@ _BITS = 8 * ctypes.sizeof(ctypes.c_long)
 def sched_setattr(policy: int, flags: int, nice: int, priority: int, runtime: int, deadline: int, period: int) -> None:
     """sched_setattr(2) of this process; times in nanoseconds."""
     attributes = struct.pack("=IIQiIQQQ", 48, policy, flags, nice, priority, runtime, deadline, period)
-    libc.syscall("sched_setattr", 0, ctypes.create_string_buffer(attributes, len(attributes)), 0)
+    libc.syscall("sched_setattr", 0, attributes, 0)
 
 
 def ioprio_set(io_class: int, priority: int) -> None:

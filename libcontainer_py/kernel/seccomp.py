@@ -32,7 +32,7 @@ def set_mode_filter(program: bytes, flags: int = 0) -> "int | None":
     buffer = ctypes.create_string_buffer(program, len(program))
     # struct sock_fprog { unsigned short len; struct sock_filter *filter; }
     text = struct.pack("@HP", len(program) // _INSTRUCTION, ctypes.addressof(buffer))
-    result = libc.syscall("seccomp", SECCOMP_SET_MODE_FILTER, flags, ctypes.create_string_buffer(text, len(text)))
+    result = libc.syscall("seccomp", SECCOMP_SET_MODE_FILTER, flags, text)
     return result if flags & SECCOMP_FILTER_FLAG_NEW_LISTENER else None
 
 
@@ -40,7 +40,7 @@ def get_action_avail(action: int) -> bool:
     """SECCOMP_GET_ACTION_AVAIL: whether the kernel knows one of SECCOMP_RET_*."""
     text = struct.pack("=I", action)
     try:
-        libc.syscall("seccomp", SECCOMP_GET_ACTION_AVAIL, 0, ctypes.create_string_buffer(text, 4))
+        libc.syscall("seccomp", SECCOMP_GET_ACTION_AVAIL, 0, text)
     except OSError as error:
         if error.errno == errno.EOPNOTSUPP:
             return False
