@@ -18,6 +18,7 @@ if TYPE_CHECKING:
 
 _MOST_ARGUMENTS = 6
 _Statfs = ctypes.c_char * 256  # here, since to make a type of buffers takes longer than what it is for
+_OF_INIT = ("fstatfs", "mount", "umount2", "unshare", "setns", "capset", "setdomainname")
 _library: "ctypes.CDLL | None" = None
 _numbers: "dict[str, int]" = {}
 
@@ -33,6 +34,8 @@ def _libc() -> "ctypes.CDLL":
         library.syscall.argtypes = (ctypes.c_long, *(ctypes.c_void_p,) * _MOST_ARGUMENTS)
         library.mount.argtypes = (ctypes.c_char_p, ctypes.c_char_p, ctypes.c_char_p, ctypes.c_ulong, ctypes.c_char_p)
         library.prctl.argtypes = (ctypes.c_int, *(ctypes.c_void_p,) * 4)
+        for name in _OF_INIT:  # found once, by the fork server, and not by each init
+            getattr(library, name)
         _library = library
     return _library
 
@@ -62,7 +65,7 @@ def syscall(name: str, *arguments: "int | bytes | ctypes.Array[ctypes.c_char] | 
 
 def foreign(name: str, *arguments: "bytes | ctypes.Array[ctypes.c_char]") -> None:
     """Call a function of the C library that takes buffers and answers 0. Raises OSError."""
-    if _libc()[name](*arguments):
+    if getattr(_libc(), name)(*arguments):
         _raise()
 
 
