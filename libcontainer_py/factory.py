@@ -62,10 +62,13 @@ class Factory:
         stdin: Stdio = None,
         stdout: Stdio = None,
         stderr: Stdio = None,
+        die_with_parent: bool = False,
     ) -> Container:
         """Make a container from a bundle's directory, or from a Spec; its program waits for `start()`.
 
-        stdin, stdout and stderr as in subprocess: None inherits ours, DEVNULL, a file or its descriptor.
+        stdin, stdout and stderr as in subprocess: None inherits ours, DEVNULL, a file or its descriptor. With
+        `die_with_parent` it is killed when this process ends, however that comes; what is left of it then, `sweep`
+        removes.
 
         Raises InvalidId, ConfigError (with every problem), ContainerExists, ProgramNotFound, CreateError, HookError,
         CgroupError, StateError, UnsupportedPlatform; after an error nothing of it is left.
@@ -77,6 +80,7 @@ class Factory:
             descriptor_of(stdin),
             descriptor_of(stdout),
             descriptor_of(stderr),
+            die_with_parent=die_with_parent,
         )
         return Container.of(self.backend, self.backend.create(request), owner=True)
 
@@ -115,7 +119,10 @@ class Factory:
         self.backend.destroy(container_id, force=force)
 
     def sweep(self) -> builtins.list[Swept]:
-        """Remove what crashes left, where it is proven that nobody needs it: never a living container."""
+        """Remove what crashes left, where it is proven that nobody needs it.
+
+        Never a living container, but for one that was to die with its creator, and whose creator has died.
+        """
         return [*self.backend.sweep()]
 
 

@@ -63,6 +63,8 @@ class Intent(NamedTuple):
     cgroups: Mapping[str, int]
     """Each cgroup directory that we shall make: path to its st_ino once *we* made it, 0 before."""
     init: Init | None = None
+    die_with_parent: bool = False
+    """Whether the container was to end with its creator."""
 
 
 class Failure(NamedTuple):

@@ -101,7 +101,7 @@ def _container(
 ) -> Container:
     container_id = f"sandbox-{os.urandom(8).hex()}"
     spec = _spec(command, {**ENVIRONMENT, **(env or {})}, cwd or "/", factory.directory(container_id))
-    request = CreateRequest(container_id, "", spec, *streams, reaper=True)
+    request = CreateRequest(container_id, "", spec, *streams, reaper=True, die_with_parent=True)
     return Container.of(factory.backend, factory.backend.create(request), owner=True)
 
 

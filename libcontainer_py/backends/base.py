@@ -39,6 +39,10 @@ class CreateRequest(NamedTuple):
     stderr: int | None = None
     reaper: bool = False
     """Run the program as the child of a small init that reaps orphans (for run() and the sandbox)."""
+    idle: bool = False
+    """Run no program: that small init stays alone until it is killed. With `reaper`."""
+    die_with_parent: bool = False
+    """When we end, however that comes, it is killed."""
 
 
 class SpawnRequest(NamedTuple):
@@ -82,11 +86,24 @@ class Spawned(Protocol):
 
 
 class Exit(NamedTuple):
-    """How a container's init ended. `returncode` as in subprocess; None where init is not our child."""
+    """How a process of a container ended. `returncode` as in subprocess; None where it is not our child."""
 
     returncode: int | None
     oom_kills: int = 0
     """How many of the container's processes were killed because memory was short."""
+    cpu_seconds: float = 0.0
+    """Of it, and of those of its children that it waited for."""
+    peak_memory: int = 0
+    """Bytes, of the largest of these processes."""
+
+
+class Measured(NamedTuple):
+    """What a container's cgroup has counted until now; nothing where it has none."""
+
+    oom_kills: int = 0
+    """Processes that the kernel killed because memory was short."""
+    peak_memory: int = 0
+    """Bytes, at one time; 0 where it is not counted."""
 
 
 class Taken:
@@ -405,6 +422,14 @@ class Host(Protocol):
         """Watch a container, whose facts `observe` gives. The caller closes it. Raises ContainerError."""
         ...
 
+    def pidfd(self, init: Init) -> int | None:
+        """A descriptor that is readable when it has ended; None: it has, or there is no such thing here."""
+        ...
+
+    def measure(self, record: Record) -> Measured:
+        """What its cgroup has counted until now. Raises CgroupError."""
+        ...
+
     def kill_cgroups(self, cgroups: Mapping[str, int]) -> None:
         """Kill and outlive every process in these directories.
 
@@ -472,6 +497,14 @@ class Backend(Protocol):
 
     def watch(self, record: Record) -> Watch:
         """What happens to it from now on. The caller closes it."""
+        ...
+
+    def pidfd(self, record: Record) -> int | None:
+        """A descriptor that is readable when init has ended; None: it has, or there is none. The caller closes it."""
+        ...
+
+    def measure(self, record: Record) -> Measured:
+        """What was counted of its memory until now. Raises CgroupError."""
         ...
 
     def destroy(self, container_id: str, *, force: bool, init: Init | None = None) -> None:

@@ -8,7 +8,7 @@ import os
 import re
 import time
 
-from libcontainer_py.backends import launcher
+from libcontainer_py.backends import forkservers, launcher
 from libcontainer_py.backends.streams import streams_of
 from libcontainer_py.errors import ConfigError, CreateError, HookError, Problem, ProgramNotFound
 from libcontainer_py.init import messages
@@ -233,6 +233,7 @@ class LinuxBirth:
 
     def let_go(self) -> None:
         """state.json is saved: init may go to the fifo."""
+        self._guard()
         self._send(messages.SAVED + self._listener_state())
         if self._preparation.request.reaper and self._child is not None:
             self._child.control = self._control
@@ -242,6 +243,15 @@ class LinuxBirth:
         if self._devices is not None:
             self._devices.keep()
             self._devices = None
+
+    def _guard(self) -> None:
+        """Until here it ends by itself when we do."""
+        if self._child is None or not self._preparation.request.die_with_parent:
+            return
+        cgroup = self._preparation.cgroup
+        paths: Mapping[str, str] = {} if cgroup is None else cgroup.paths
+        place = (paths.get("freezer", ""), paths.get("", ""), self._preparation.ends_with_init)
+        forkservers.guard(self._python or forkservers.interpreter(), (self._child, place))
 
     def _listener_state(self) -> bytes:
         """What a seccomp listener is told. Source: config-linux.md, Container Process State."""

@@ -17,7 +17,19 @@ from libcontainer_py.kernel import process
 class Child:
     """A process of ours: made by the fork server with us as its parent. Its exit status is asked for once."""
 
-    __slots__ = ("_asked", "_guard", "container", "control", "oom_kills", "pid", "pidfd", "returncode", "start")
+    __slots__ = (
+        "_asked",
+        "_guard",
+        "container",
+        "control",
+        "cpu_seconds",
+        "oom_kills",
+        "peak_memory",
+        "pid",
+        "pidfd",
+        "returncode",
+        "start",
+    )
 
     def __init__(self, pid: int, pidfd: int, start: int) -> None:
         self.container: tuple[int, int] | None = None
@@ -29,12 +41,19 @@ class Child:
         self.returncode: int | None = None
         self.oom_kills: int = 0
         """Of an init: how many were killed in its cgroup, as far as was seen before that was gone."""
+        self.cpu_seconds: float = 0.0
+        """Of it, and of those of its children that it waited for."""
+        self.peak_memory: int = 0
+        """Bytes, of the largest of these processes."""
         self.control: _socket.socket | None = None
         """Where a reaper says how its command ended; it ends with 128 + n itself."""
         self._guard = threading.Lock()
 
     def reap(self) -> int | None:
-        """The returncode of a child that ended; None where somebody else took it (a host that ignores SIGCHLD)."""
+        """The returncode of a child that ended.
+
+        None where somebody else took it, as where the host ignores SIGCHLD, and the kernel is older than 6.15.
+        """
         with self._guard:
             self._wait()
             if self.pidfd >= 0:
@@ -42,6 +61,11 @@ class Child:
                 self.pidfd = -1
                 self._ask()
             return self.returncode
+
+    def watch(self) -> int | None:
+        """Another pidfd of it, which the caller closes; None: it was reaped."""
+        with self._guard:
+            return None if self.pidfd < 0 else os.dup(self.pidfd)
 
     def collect(self) -> None:
         """Take it from the kernel, which has ended it, and leave the rest to whoever has a handle of it."""
@@ -51,13 +75,13 @@ class Child:
     def _wait(self) -> None:
         if self._asked or self.pidfd < 0:
             return
+        from libcontainer_py.kernel import libc  # noqa: PLC0415  (ctypes, which who has children has loaded)
+
         try:
-            found = os.waitid(os.P_PIDFD, self.pidfd, os.WEXITED)
+            self.returncode, self.cpu_seconds, self.peak_memory = libc.waitid(self.pidfd)
         except ChildProcessError:
-            found = None
+            self.returncode = process.exit_code(self.pidfd)
         self._asked = True
-        if found is not None:
-            self.returncode = found.si_status if found.si_code == os.CLD_EXITED else -found.si_status
 
     def __del__(self) -> None:
         # of a handle that nobody has asked and nobody has any more
@@ -82,8 +106,10 @@ class Child:
             said = b""
         self.control.close()
         self.control = None
-        if said.startswith(messages.EXITED) and len(said) == 5:
-            self.returncode = int.from_bytes(said[1:], "little", signed=True)
+        end = messages.unpack_end(said[1:]) if said.startswith(messages.EXITED) else None
+        if end is not None:
+            self.returncode, own_cpu, self.peak_memory = end
+            self.cpu_seconds = max(0.0, self.cpu_seconds - own_cpu)
 
 
 _guard = threading.RLock()
@@ -156,6 +182,8 @@ def _after_fork() -> None:
         if one.pidfd >= 0:
             os.close(one.pidfd)
             one.pidfd = -1
+        if one.control is not None:
+            one.control.close()
     _children.clear()
 
 

@@ -7,6 +7,7 @@ process, or until `shutdown()`. A process that was forked has none of its parent
 from __future__ import annotations
 
 import _socket
+import marshal
 import os
 import sys
 import threading
@@ -21,12 +22,18 @@ if TYPE_CHECKING:
     from collections.abc import Iterable
     from typing import TypeAlias
 
+    from libcontainer_py.backends.children import Child
+
+    Place: TypeAlias = tuple[str, str, bool]
+    Charge: TypeAlias = tuple[Child, Place]
+    """A container that is to end with us: its init, and where the others of it are found (see `init.charges`)."""
     View: TypeAlias = tuple[object, ...]
 
 _NAMESPACES = ("mnt", "user", "pid", "net", "ipc", "uts", "cgroup", "time")
 _MOST_SERVERS = 4
 _HELLO_TIMEOUT = 30.0
 _BYE_TIMEOUT = 5.0
+_EBADF, _EPIPE, _ECONNRESET = 9, 32, 104
 
 
 class Server:
@@ -35,6 +42,7 @@ class Server:
     def __init__(self, python: str, view: View) -> None:
         self.view: View = view
         self.limits: tuple[tuple[int, int, int], ...] = limits_of_host()
+        self._charges: list[Charge] = []
         self._guard = threading.Lock()
         ours, theirs = socketpair()
         try:
@@ -79,6 +87,24 @@ class Server:
         """Send one request; its answer comes over init's control socket, so that none waits for another."""
         self.socket.sendmsg([data], rights(descriptors))
 
+    def take(self, charge: Charge) -> None:
+        """Have it end this container when we end. Raises OSError where it is gone."""
+        with self._guard:
+            self._charges = [*_living(self._charges), charge]
+        child, place = charge
+        pidfd = child.watch()
+        if pidfd is None:
+            return
+        try:
+            self.socket.sendmsg([marshal.dumps((None, (place,)))], rights([pidfd]))
+        finally:
+            os.close(pidfd)
+
+    def charges(self) -> list[Charge]:
+        """What it is to end, as far as that has not ended."""
+        with self._guard:
+            return _living(self._charges)
+
     def watch(self) -> int | None:
         """Another pidfd of it, which the caller closes; None: another thread closes it just now, or it is gone."""
         with self._guard:
@@ -102,10 +128,12 @@ class Server:
 
 _guard = threading.RLock()
 _servers: dict[tuple[str, View], Server] = {}
+_unguarded: list[Charge] = []
+"""Charges of servers that died: the next one gets them."""
 
 
 def shutdown() -> None:
-    """End the fork servers of this process. The next create starts another."""
+    """End the fork servers of this process, and with them what was to die with it. The next create starts another."""
     with _guard:
         servers = list(_servers.values())
         _servers.clear()
@@ -126,9 +154,15 @@ def serving(python: str) -> Server:
     with _guard:
         server = _servers.get(key)
         if server is None:
-            while len(_servers) >= _MOST_SERVERS:
-                _servers.pop(next(iter(_servers))).close()
+            _make_room()
             server = _servers[key] = Server(python, key[1])
+        while _unguarded:
+            try:
+                server.take(_unguarded[-1])
+            except OSError as error:
+                drop(server)
+                raise LauncherError("the fork server died as soon as it was there") from error
+            _unguarded.pop()
         return server
 
 
@@ -143,11 +177,38 @@ def announce_network(python: str) -> None:
             return  # the request finds it dead, and starts another
 
 
+def _make_room() -> None:
+    """End servers that nobody needs until there are few enough; one that has somebody to guard stays."""
+    for key, server in list(_servers.items()):
+        if len(_servers) >= _MOST_SERVERS and not server.charges():
+            _servers.pop(key).close()
+
+
+def _living(charges: Iterable[Charge]) -> list[Charge]:
+    return [charge for charge in charges if charge[0].pidfd >= 0]
+
+
+def guard(python: str, charge: Charge) -> None:
+    """Have a server end this container when we end. Raises LauncherError, UnsupportedPlatform."""
+    for _ in range(2):
+        server = serving(python)
+        try:
+            server.take(charge)
+        except OSError as error:
+            if not is_gone(server.socket, error):
+                raise
+            drop(server)
+        else:
+            return
+    raise LauncherError("the fork server died, and its successor too")
+
+
 def drop(server: Server) -> None:
-    """Forget a server that was found dead."""
+    """Forget a server that was found dead; what it was to guard goes to the next one."""
     with _guard:
         for key in [key for key, value in _servers.items() if value is server]:
             del _servers[key]
+            _unguarded.extend(server.charges())
     server.close()
 
 
@@ -207,6 +268,11 @@ def _spawn(python: str, socket: int, null: int) -> int:
         os.close(high_null)
 
 
+def is_gone(socket: _socket.socket, error: OSError) -> bool:
+    """Whether the other side ended, or another thread closed the socket; a bad descriptor to pass on is EBADF too."""
+    return error.errno in (_EPIPE, _ECONNRESET) or (error.errno == _EBADF and socket.fileno() < 0)
+
+
 def socketpair() -> tuple[_socket.socket, _socket.socket]:
     """A pair of connected sockets that keep the bounds of messages."""
     return _socket.socketpair(_socket.AF_UNIX, _socket.SOCK_SEQPACKET | _socket.SOCK_CLOEXEC)
@@ -227,6 +293,7 @@ def _after_fork() -> None:
         if server.pidfd is not None:
             os.close(server.pidfd)
     _servers.clear()
+    _unguarded.clear()
 
 
 if hasattr(os, "register_at_fork"):

@@ -31,7 +31,7 @@ _HINTS = {
     f"new{kind}map": f"give the user these ids in /etc/sub{kind}, as usermod --add-sub{kind}s FIRST-LAST USER does"
     for kind in ("uid", "gid")
 }
-_EBADF, _EPIPE, _ECONNRESET, _ETIMEDOUT = 9, 32, 104, 110
+_ETIMEDOUT = 110
 _SLICE = 0.02
 
 
@@ -85,7 +85,7 @@ class Launch:
         try:
             server.request(data, descriptors)
         except OSError as error:
-            if not _is_gone(server.socket, error):
+            if not forkservers.is_gone(server.socket, error):
                 raise
             forkservers.drop(server)
             raise _ServerGone from error
@@ -106,7 +106,7 @@ class Launch:
             else:
                 self._instruct_by_memfd(data, descriptors)
         except OSError as error:
-            if not _is_gone(self.control, error):
+            if not forkservers.is_gone(self.control, error):
                 raise
 
     def hand_over(self, descriptors: Mapping[str, int]) -> None:
@@ -243,11 +243,6 @@ class Launch:
 
 class _ServerGone(Exception):
     """The fork server does not listen any more."""
-
-
-def _is_gone(socket: _socket.socket, error: OSError) -> bool:
-    """Whether the other side ended, or another thread closed the socket; a bad descriptor to pass on is EBADF too."""
-    return error.errno in (_EPIPE, _ECONNRESET) or (error.errno == _EBADF and socket.fileno() < 0)
 
 
 def _waits(pid: int) -> bool:

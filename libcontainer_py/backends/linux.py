@@ -11,7 +11,7 @@ from typing import NamedTuple
 
 from libcontainer_py import cgroups
 from libcontainer_py.backends import children
-from libcontainer_py.backends.base import Exit
+from libcontainer_py.backends.base import Exit, Measured
 from libcontainer_py.backends.procedures import Procedures
 from libcontainer_py.cgroups import resctrl
 from libcontainer_py.errors import CgroupError, ConfigError, ConfigWarning, StateError, UnsupportedPlatform
@@ -170,7 +170,17 @@ class LinuxHost:
             finally:
                 os.close(pidfd)
         child = children.child(*init)
-        return Exit(None if child is None else child.reap())
+        return Exit(None) if child is None else Exit(child.reap(), 0, child.cpu_seconds, child.peak_memory)
+
+    def pidfd(self, init: Init) -> int | None:
+        """Another pidfd of it."""
+        return process.pidfd_open(*init)
+
+    def measure(self, record: Record) -> Measured:
+        """What the memory controller has counted."""
+        there = record.cgroup_paths and _is_still_its(record)
+        peak = cgroups.from_paths(record.cgroup_paths).peak_memory() if there else 0
+        return Measured(self.oom_kills(record), peak)
 
     def watch(self, record: Record, observe: Callable[[], Facts]) -> Watch:
         """Watch it by descriptors."""

@@ -71,7 +71,7 @@ class LinuxPreparation:
             facts=self.facts,
             cgroup_paths={} if self.cgroup is None else self.cgroup.paths,
             attach=self.cgroup is not None and not self.facts.cgroups_v2,
-            reaper=request.reaper,
+            pid_1="idle" if request.idle else "reap" if request.reaper else "execute",
             state=self.state("created", 0).encode(),
         )
 
@@ -79,6 +79,12 @@ class LinuxPreparation:
     def fifo_owner(self) -> tuple[int, int]:
         """The container's root, on the host."""
         return self.plan.owner
+
+    @property
+    def ends_with_init(self) -> bool:
+        """Whether all of it ends when init does, as in a pid namespace of its own."""
+        linux = self.spec.linux
+        return linux is not None and any(one.type == "pid" and not one.path for one in linux.namespaces)
 
     @property
     def namespaces(self) -> frozenset[str]:

@@ -41,6 +41,7 @@ if TYPE_CHECKING:
         Failure,
         Gate,
         Host,
+        Measured,
         Spawned,
         SpawnRequest,
         Store,
@@ -81,7 +82,9 @@ class Procedures:
         directory = self.store.directory(container_id)  # refuses a bad id before anything is read
         preparation = self.host.prepare(request, directory)
         with self.store.lock(container_id, timeout=LOCK_TIMEOUT):
-            intent = self.host.creator()._replace(cgroups=dict.fromkeys(preparation.cgroup_paths, 0))
+            intent = self.host.creator()._replace(
+                cgroups=dict.fromkeys(preparation.cgroup_paths, 0), die_with_parent=request.die_with_parent
+            )
             self.store.make(container_id, intent)
             birth = None
             try:
@@ -304,6 +307,14 @@ class Procedures:
         """What happens to it from now on. The caller closes it."""
         return self.host.watch(record, lambda: self.observe(record))
 
+    def pidfd(self, record: Record) -> int | None:
+        """A descriptor that is readable when init has ended; the caller closes it."""
+        return self.host.pidfd(record.init)
+
+    def measure(self, record: Record) -> Measured:
+        """What was counted of its memory until now."""
+        return self.host.measure(record)
+
     # -- unmake ---------------------------------------------------------------------------------------------------
 
     def destroy(self, container_id: str, *, force: bool, init: Init | None = None) -> None:
@@ -423,7 +434,10 @@ class Procedures:
             self._undo(container_id, intent)
             return Swept(container_id, directory, removed=True, reason="its creator died before it was complete")
         if record is not None:
-            return None
+            if not self._outlived_its_creator(container_id):
+                return None
+            self._destroy(record)
+            return Swept(container_id, directory, removed=True, reason="its creator died, and it was to die with it")
         if broken is not None:
             made = self.store.made(container_id)
             if self.host.in_use(directory) or (made is not None and self._init_may_live(made)):
@@ -436,6 +450,13 @@ class Procedures:
         if not self.store.exists(container_id):
             return None
         return Swept(container_id, directory, removed=False, reason="neither a state.json nor an intent of ours")
+
+    def _outlived_its_creator(self, container_id: str) -> bool:
+        """Whether it is left, living or not, although it was to end with its creator, who has ended."""
+        made = self.store.made(container_id)
+        if made is None or not made.die_with_parent:
+            return False
+        return not self.host.alive(made.creator) if self.host.is_here(made) else self.host.rebooted(made)
 
     def _may_live(self, intent: Intent) -> bool:
         """Whether the creator or the init of an intent may be alive; after a reboot neither is."""

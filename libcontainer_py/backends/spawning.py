@@ -64,7 +64,7 @@ class LinuxSpawned:
             return None
         returncode = self._child.reap()
         children.drop(self._child)
-        return Exit(returncode)
+        return Exit(returncode, 0, self._child.cpu_seconds, self._child.peak_memory)
 
     def signal(self, signal: int) -> None:
         """Send it a signal."""

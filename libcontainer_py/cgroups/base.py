@@ -220,6 +220,13 @@ class Cgroup(ABC):
     def stats(self) -> Stats:
         """What was used, and how it was held back. Raises CgroupError, also where the cgroup is gone."""
 
+    @abstractmethod
+    def peak_memory(self) -> int:
+        """The most memory, bytes, that it had at one time.
+
+        0 without the memory controller, before Linux 5.19 on v2, and where the cgroup is gone. Raises CgroupError.
+        """
+
     # -- put processes into it ------------------------------------------------------------------------------------
 
     @abstractmethod
@@ -380,3 +387,13 @@ def oom_kills_in(text: str) -> int:
         if key == "oom_kill":
             return int(value)
     return 0  # before Linux 4.13
+
+
+def number_in(path: str) -> int:
+    """The one number in a control file; 0 where there is no such file. Raises CgroupError."""
+    try:
+        return int(read(path))
+    except OSError as error:
+        if error.errno in (errno.ENOENT, errno.ENODEV):
+            return 0
+        raise failure(path, "cannot be read", error) from error

@@ -9,7 +9,7 @@ import errno
 import os
 import time
 
-from libcontainer_py.cgroups.base import FREEZE_TIMEOUT, KILL_TIMEOUT, Cgroup, failure, oom_kills_in
+from libcontainer_py.cgroups.base import FREEZE_TIMEOUT, KILL_TIMEOUT, Cgroup, failure, number_in, oom_kills_in
 from libcontainer_py.cgroups.tree import has_children, read, read_word, walk, write
 from libcontainer_py.errors import CgroupError
 from libcontainer_py.kernel.process import in_user_namespace
@@ -98,6 +98,10 @@ class CgroupV1(Cgroup):
         from libcontainer_py.cgroups.notices import NoticesV1  # noqa: PLC0415  (for who watches; loads ctypes)
 
         return NoticesV1(self, poll, queue)
+
+    def peak_memory(self) -> int:
+        path = self._paths.get("memory")
+        return 0 if path is None else number_in(path + "/memory.max_usage_in_bytes")
 
     def attach_descriptors(self) -> dict[str, int]:
         """The `tasks` file of each hierarchy, write-only.

@@ -7,7 +7,7 @@ import os
 import select
 import time
 
-from libcontainer_py.cgroups.base import FREEZE_TIMEOUT, KILL_TIMEOUT, Cgroup, failure, oom_kills_in
+from libcontainer_py.cgroups.base import FREEZE_TIMEOUT, KILL_TIMEOUT, Cgroup, failure, number_in, oom_kills_in
 from libcontainer_py.cgroups.tree import read, read_word, write
 from libcontainer_py.errors import CgroupError
 from libcontainer_py.kernel.process import in_user_namespace
@@ -106,6 +106,9 @@ class CgroupV2(Cgroup):
         from libcontainer_py.cgroups.notices import NoticesV2  # noqa: PLC0415  (for who watches; loads ctypes)
 
         return NoticesV2(self, poll)
+
+    def peak_memory(self) -> int:
+        return number_in(self.path + "/memory.peak")
 
     # -- put processes into it ------------------------------------------------------------------------------------
 

@@ -17,7 +17,7 @@ from libcontainer_py.init import hook, identity, joining, messages, reaper, sign
 from libcontainer_py.init.filesystem import Filesystem
 from libcontainer_py.init.filtering import SeccompFilter
 from libcontainer_py.init.mounts import Mounts
-from libcontainer_py.kernel import libc, namespace, network, scheduling
+from libcontainer_py.kernel import libc, namespace, network, scheduling, title
 from libcontainer_py.kernel.constants import (
     CLONE_NEWNET,
     CLONE_PARENT,
@@ -411,8 +411,16 @@ class Executor:
                 self._report(0, "execute", error)
             finally:
                 os._exit(127)
+        self._reap(pid)
+
+    def do_idle(self) -> None:
+        """Stay as pid 1 of a container whose processes all come later, until the host ends it, or ends."""
+        self._reap(reaper.NOBODY)
+
+    def _reap(self, pid: int) -> None:
         os.close(self.fifo)
         libc.set_name(b"reaper")
+        title.change(b"reaper")
         reaper.reap(pid, self.control)
 
 

@@ -126,6 +126,7 @@ def _refuse(step: str, errno: int, text: str) -> None:
 def _serve(root: int, tree: int) -> None:
     # everything that init will ever need is loaded here, from the read-only clone
     from libcontainer_py.init import messages, server, signals  # noqa: PLC0415
+    from libcontainer_py.kernel import title  # noqa: PLC0415
 
     if root >= 0:
         os.fchdir(root)
@@ -138,6 +139,7 @@ def _serve(root: int, tree: int) -> None:
         libc.close_range(_SOCKET + 1, 0xFFFFFFFF)
     os.chdir("/")
     os.set_inheritable(_SOCKET, False)
+    title.locate()
     signals.serve()
     try:
         host = os.pidfd_open(os.getppid())

@@ -20,7 +20,7 @@ OF_SERVER: "Final" = (MADE, REFUSED, STAGED)
 MOUNTED: "Final" = b"M"  # namespaces and mounts are there; waits for GO_ON
 READY: "Final" = b"R"  # only the fifo is left; waits for SAVED
 FAILED: "Final" = b"E"  # followed by a report
-EXITED: "Final" = b"X"  # the reaper's command ended: its returncode, 4 bytes, signed
+EXITED: "Final" = b"X"  # the reaper's command ended; followed by `pack_end`
 
 # host -> fork server; all else are requests
 AHEAD: "Final" = b"N"  # make a network namespace: a container that wants one is about to be asked for
@@ -70,6 +70,23 @@ def unpack_report(data: bytes) -> "tuple[str, int, str] | None":
         return None
     step = data[8:step_end].decode("utf-8", "replace")
     return step, errno, data[step_end:text_end].decode("utf-8", "replace")
+
+
+def pack_end(returncode: int, own_cpu: float, peak_memory: int) -> bytes:
+    """How a reaper's command ended: returncode (4 bytes, signed), seconds the reaper itself used, bytes (8 each)."""
+    return (
+        returncode.to_bytes(4, "little", signed=True)
+        + int(own_cpu * 1e6).to_bytes(8, "little")
+        + peak_memory.to_bytes(8, "little")
+    )
+
+
+def unpack_end(data: bytes) -> "tuple[int, float, int] | None":
+    """(returncode, seconds, bytes) of `pack_end`; None where the bytes are none."""
+    if len(data) != 20:
+        return None
+    returncode = int.from_bytes(data[:4], "little", signed=True)
+    return returncode, int.from_bytes(data[4:12], "little") / 1e6, int.from_bytes(data[12:], "little")
 
 
 def pack_failure(step: str, errno: int, text: str) -> bytes:

@@ -8,6 +8,8 @@ a network namespace ahead.
 
 Without a mount namespace of its own it is no init, but a further process of a container: the stage gets the plan,
 joins, and makes it.
+
+Another message has no answer: (None, places), with a pidfd for each place (see `charges`).
 """
 
 import _socket
@@ -17,6 +19,7 @@ import select
 import sys
 
 from libcontainer_py.init import executor, joining, mapping, messages
+from libcontainer_py.init.charges import Charges
 from libcontainer_py.init.spare import Spare
 from libcontainer_py.kernel import libc, namespace
 from libcontainer_py.kernel.constants import CLONE_NEWNET, CLONE_NEWNS, CLONE_NEWUSER, CLONE_PARENT, PR_SET_DUMPABLE
@@ -25,6 +28,7 @@ from libcontainer_py.kernel.constants import CLONE_NEWNET, CLONE_NEWNS, CLONE_NE
 def loop(channel_number: int, host: int, poll: "select.poll") -> None:
     """Serve until the host is gone. Never returns."""
     channel = _socket.socket(fileno=channel_number)
+    charges = Charges()
     libc.prctl(PR_SET_DUMPABLE, 0)
     poll.register(channel_number, select.POLLIN)
     poll.register(host, select.POLLIN)
@@ -32,14 +36,21 @@ def loop(channel_number: int, host: int, poll: "select.poll") -> None:
     while True:
         for descriptor, _ in poll.poll():
             if descriptor == host:
-                os._exit(0)
+                _end(charges)
         data, descriptors = _receive(channel)
         if not data:
-            os._exit(0)
+            _end(charges)  # it is gone, though its pidfd does not say so yet; or has become another program
         if data == messages.AHEAD:
             spare.make()
         else:
-            _answer(data, descriptors, spare)
+            _answer(data, descriptors, charges, spare)
+
+
+def _end(charges: Charges) -> None:
+    try:
+        charges.end()
+    finally:
+        os._exit(0)
 
 
 def _receive(channel: "_socket.socket") -> "tuple[bytes, list[int]]":
@@ -48,8 +59,12 @@ def _receive(channel: "_socket.socket") -> "tuple[bytes, list[int]]":
     return data, [number for _, _, packed in rights for number in memoryview(packed).cast("i")]
 
 
-def _answer(data: bytes, received: "list[int]", spare: Spare) -> None:
-    flags, names, maps, stage = marshal.loads(data)  # noqa: S302  (the host's, over a socket of the two alone)
+def _answer(data: bytes, received: "list[int]", charges: Charges, spare: Spare) -> None:
+    request = marshal.loads(data)  # noqa: S302  (the host's, over a socket of the two alone)
+    if request[0] is None:
+        charges.take(received, request[1])
+        return
+    flags, names, maps, stage = request
     descriptors = dict(zip(names, received, strict=True))
     control = _socket.socket(_socket.AF_UNIX, _socket.SOCK_SEQPACKET, 0, os.dup(descriptors["control"]))
     if stage is not None and not _stage(control, descriptors.pop("cgroup", None)):

@@ -7,12 +7,13 @@ from libcontainer_py.kernel import libc
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     import signal as _signal
+    from collections.abc import Callable
     from types import FrameType
 else:
     import _signal  # signal loads enum
 
 _ENDING = (1, 2, 3, 15)  # HUP, INT, QUIT, TERM
-_SIGPIPE = 13
+_SIGPIPE, _SIGCHLD = 13, 17
 _IGNORED = (1, 2, _SIGPIPE, 15)
 _CHANGED = (*_ENDING, _SIGPIPE)
 _FIXED = (9, 19)  # KILL, STOP
@@ -64,6 +65,11 @@ def forward_to(pid: int) -> None:
 
     for number in (*_ENDING, 10, 12, 28, 18):  # USR1, USR2, WINCH, CONT
         _signal.signal(number, forward)
+
+
+def on_child(act: "Callable[[], None]") -> None:
+    """Call `act` whenever a child has ended, between two steps of whatever goes on."""
+    _signal.signal(_SIGCHLD, lambda _number, _frame: act())
 
 
 def reset() -> None:

@@ -126,6 +126,12 @@ PROC_SUPER_MAGIC = 0x9FA0
 
 # wait.h
 P_PIDFD = 3
+WEXITED = 4
+CLD_EXITED = 1
+
+# pidfd.h: struct pidfd_info, 64 bytes, and which of it is asked for
+PIDFD_GET_INFO = 0xC040FF0B
+PIDFD_INFO_EXIT = 8
 
 CAPABILITIES = (
     "CAP_CHOWN CAP_DAC_OVERRIDE CAP_DAC_READ_SEARCH CAP_FOWNER CAP_FSETID CAP_KILL CAP_SETGID CAP_SETUID CAP_SETPCAP "
@@ -207,6 +213,7 @@ _GENERIC = {
     "rt_sigaction": 134,
     "keyctl": 219,
     "pivot_root": 41,
+    "waitid": 95,
     "renameat2": 276,
     "bpf": 280,
 }
@@ -229,6 +236,7 @@ SYSCALLS = {
         "rt_sigaction": 13,
         "keyctl": 250,
         "pivot_root": 155,
+        "waitid": 247,
         "renameat2": 316,
         "seccomp": 317,
         "bpf": 321,
@@ -244,6 +252,7 @@ SYSCALLS = {
         "rt_sigaction": 174,
         "keyctl": 311,
         "pivot_root": 218,
+        "waitid": 280,
         "renameat2": 382,
         "seccomp": 383,
         "bpf": 386,
@@ -256,6 +265,7 @@ SYSCALLS = {
         "rt_sigaction": 174,
         "keyctl": 288,
         "pivot_root": 217,
+        "waitid": 284,
         "renameat2": 353,
         "seccomp": 354,
         "bpf": 357,
@@ -268,6 +278,7 @@ SYSCALLS = {
         "rt_sigaction": 173,
         "keyctl": 271,
         "pivot_root": 203,
+        "waitid": 272,
         "renameat2": 357,
         "seccomp": 358,
         "bpf": 361,
@@ -280,6 +291,7 @@ SYSCALLS = {
         "rt_sigaction": 174,
         "keyctl": 280,
         "pivot_root": 217,
+        "waitid": 281,
         "renameat2": 347,
         "seccomp": 348,
         "bpf": 351,

@@ -44,11 +44,12 @@ def build(
     facts: HostFacts,
     cgroup_paths: Mapping[str, str],
     attach: bool,
-    reaper: bool,
+    pid_1: str,
     state: bytes,
 ) -> Plan:
     """The plan for a valid Spec.
 
+    `pid_1`: what becomes of init, the last step. "execute": the program; "reap": who reaps it; "idle": who reaps alone.
     `attach`: there are v1 cgroups to join. `state` is the OCI state for startContainer hooks. Raises ConfigError.
     """
     if spec.process is None or spec.linux is None:
@@ -68,7 +69,7 @@ def build(
         *_begin(container_id, made, spec),
         *(process.seccomp_listener(spec, one) if one is not None else ()),
         *_filesystem(spec, bundle, rootfs, facts, cgroup_paths, list(_enter_cgroups(made, attach=attach))),
-        *_program(spec, facts, one, state, warnings, user_namespace=user_namespace, groups=groups, reaper=reaper),
+        *_program(spec, facts, one, state, warnings, user_namespace=user_namespace, groups=groups, pid_1=pid_1),
     ]
     offsets = _offsets(spec.linux) if "time" in made else None
     owner = ids.owner(spec.linux, facts)
@@ -190,18 +191,23 @@ def _program(
     *,
     user_namespace: bool,
     groups: bool,
-    reaper: bool,
+    pid_1: str,
 ) -> Iterator[Step]:
     program = spec.process
     if program is None:
         raise AssertionError("validation lets no such Spec through")
-    yield from becoming(spec, program, facts, warnings, user_namespace=user_namespace, groups=groups)
+    for step in becoming(spec, program, facts, warnings, user_namespace=user_namespace, groups=groups):
+        if step.name != "program" or pid_1 != "idle":
+            yield step
     yield Step("await_start", (state,), "start, through exec.fifo")
     if spec.hooks is not None and spec.hooks.start_container:
         yield Step("start_hooks", (_hooks(spec.hooks.start_container),), "hooks.startContainer")
+    if pid_1 == "idle":
+        yield Step("idle", (), "its processes come later")
+        return
     if one is not None:
         yield process.seccomp(spec, one)
-    yield Step("reap" if reaper else "execute", (tuple(program.args), tuple(program.env)), "process.args, process.env")
+    yield Step(pid_1, (tuple(program.args), tuple(program.env)), "process.args, process.env")
 
 
 def becoming(

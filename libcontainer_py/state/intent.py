@@ -29,6 +29,7 @@ def encode(intent: Intent) -> bytes:
         "pid_namespace": intent.pid_namespace,
         "cgroups": dict(intent.cgroups),
         "init": None if intent.init is None else _process(intent.init),
+        "die_with_parent": intent.die_with_parent,
     }
     return json.dumps(document, separators=(",", ":")).encode()
 
@@ -39,12 +40,16 @@ def decode(data: bytes) -> Intent:
         content: Any = json.loads(data)
     except RecursionError:
         raise ValueError("is nested too deeply") from None
-    document = _object(content, {"version", "creator", "boot_id", "pid_namespace", "cgroups", "init"}, "")
+    keys = {"version", "creator", "boot_id", "pid_namespace", "cgroups", "init", "die_with_parent"}
+    document = _object(content, keys, "")
     if _number(document["version"], "version") != VERSION:
         raise ValueError(f"version: is {document['version']}, not {VERSION}")
     boot_id = document["boot_id"]
     if not isinstance(boot_id, str) or not boot_id:
         raise ValueError("boot_id: must be a string that is not empty")
+    die_with_parent = document["die_with_parent"]
+    if die_with_parent is not True and die_with_parent is not False:
+        raise ValueError("die_with_parent: must be true or false")
     cgroups = _object(document["cgroups"], None, "cgroups")
     for path, inode in cgroups.items():
         if not path.startswith("/") or path.startswith("//") or os.path.normpath(path) != path or "\0" in path:
@@ -56,6 +61,7 @@ def decode(data: bytes) -> Intent:
         pid_namespace=_number(document["pid_namespace"], "pid_namespace"),
         cgroups=cgroups,
         init=None if document["init"] is None else _init(document["init"], "init"),
+        die_with_parent=die_with_parent,
     )
 
 

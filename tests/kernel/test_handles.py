@@ -24,6 +24,7 @@ from libcontainer_py import (
     Status,
 )
 from libcontainer_py.backends import forkservers
+from libcontainer_py.kernel import libc, process
 from tests.kernel.workshop import PATIENCE, Config, Workshop, cgroups_of, runc_spec
 
 TYPE_CHECKING = False
@@ -438,8 +439,9 @@ def test_a_host_that_ignores_its_childrens_end(workshop: Workshop) -> None:
         text=True,
         timeout=PATIENCE,
     )
-    # init may be gone before anybody could look at it: the kernel reaps it
-    assert (done.returncode, done.stdout) == (0, f"200 {ExitStatus(None)}\n"), done.stderr
+    # init may be gone before anybody could look at it: the kernel reaps it, and tells how it ended since Linux 6.15
+    ended = ExitStatus(7 if kernel_version() >= (6, 15) else None)
+    assert (done.returncode, done.stdout) == (0, f"200 {ended}\n"), done.stderr
     assert workshop.entries() == []
 
 
@@ -654,3 +656,82 @@ def test_a_descriptor_that_is_not_open(workshop: Workshop, bad: int) -> None:
     assert workshop.entries() == []
     assert cgroups_of(container_id) == []
     lives(workshop)
+
+
+# -- what a child used ------------------------------------------------------------------------------------------------
+
+
+def spawned(code: str) -> int:
+    """A pidfd of a Python that is our child and has ended."""
+    pid = os.posix_spawn(sys.executable, [sys.executable, "-I", "-S", "-c", code], {})
+    pidfd = os.pidfd_open(pid)
+    assert process.has_ended(pidfd, PATIENCE)
+    return pidfd
+
+
+@pytest.mark.parametrize(
+    ("code", "returncode"),
+    [("pass", 0), ("import sys; sys.exit(137)", 137), ("import os; os.kill(os.getpid(), 15)", -15)],
+)
+def test_how_a_child_ended(code: str, returncode: int) -> None:
+    pidfd = spawned(code)
+    assert libc.waitid(pidfd)[0] == returncode
+    with pytest.raises(ChildProcessError):
+        libc.waitid(pidfd)
+    os.close(pidfd)
+
+
+def test_what_a_child_used_with_its_children() -> None:
+    # the memory that is written to is in use: 60 MiB, in a child that it waits for; and half a second of its own
+    code = (
+        "import os, time\n"
+        "if os.fork() == 0: bytearray(60 << 20); os._exit(0)\n"
+        "os.wait()\n"
+        "while time.process_time() < 0.5: pass\n"
+    )
+    pidfd = spawned(code)
+    _, seconds, memory = libc.waitid(pidfd)
+    os.close(pidfd)
+    assert 0.5 <= seconds < 5
+    assert memory >= 60 << 20
+
+
+def test_how_a_child_ended_that_somebody_else_has_reaped() -> None:
+    pidfd = spawned("import os; os.kill(os.getpid(), 15)")
+    os.waitid(os.P_PIDFD, pidfd, os.WEXITED)
+    expected = -15 if kernel_version() >= (6, 15) else None
+    assert process.exit_code(pidfd) == expected
+    os.close(pidfd)
+
+
+def test_a_process_that_lives_has_no_exit_code() -> None:
+    pidfd = os.pidfd_open(os.getpid())
+    assert process.exit_code(pidfd) is None
+    os.close(pidfd)
+
+
+def kernel_version() -> tuple[int, ...]:
+    return tuple(int(part) for part in os.uname().release.split("-")[0].split(".")[:2])
+
+
+def test_measured(workshop: Workshop) -> None:
+    config = shell("x=$(head -c 20000000 /dev/zero | tr '\\0' x); exit 3")
+    config["linux"]["resources"]["memory"] = {"limit": 200 << 20}
+    with workshop.create(config) as container:
+        backend = workshop.factory.backend
+        record = backend.load(container.id)
+        container.start()
+        pidfd = backend.pidfd(record)
+        assert pidfd is not None
+        assert process.has_ended(pidfd, PATIENCE)
+        os.close(pidfd)
+        ended = backend.wait(record, timeout=PATIENCE)
+        assert ended is not None
+        assert ended.returncode == 3
+        assert ended.cpu_seconds > 0
+        assert ended.peak_memory > 19 << 20
+        measured = backend.measure(record)
+        assert measured.oom_kills == 0
+        assert 19 << 20 < measured.peak_memory < 200 << 20
+        assert backend.pidfd(record) is None
+    assert backend.measure(record) == (0, 0)  # its cgroup is gone

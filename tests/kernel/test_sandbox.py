@@ -306,6 +306,12 @@ def test_it_is_no_pid_1(user: User) -> None:
     assert int(pid) > 1
 
 
+def test_pid_1_shows_nothing_of_the_library(user: User) -> None:
+    assert user.output("cat /proc/1/cmdline").strip("\0") == "reaper"
+    assert user.output("cat /proc/1/environ 2>/dev/null || true") == ""
+    assert user.output("readlink /proc/1/exe || true") == ""
+
+
 ORPHAN = "while read -r pid name state parent rest </proc/$$/stat; [ $parent != 1 ]; do :; done"
 
 

@@ -52,8 +52,8 @@ MAY_IMPORT = {
     "backends.idmapping": "backends.children backends.launcher kernel kernel.constants errors",
     "backends.streams": "backends.base kernel kernel.constants",
     "backends.birth": (
-        "backends.base backends.children backends.launcher backends.idmapping backends.netdevices backends.preparation "
-        f"backends.streams state cgroups {BELOW}"
+        "backends.base backends.children backends.forkservers backends.launcher backends.idmapping backends.netdevices "
+        f"backends.preparation backends.streams state cgroups {BELOW}"
     ),
     "backends.spawning": (
         f"backends.base backends.children backends.launcher backends.preparation backends.streams plan cgroups {BELOW}"

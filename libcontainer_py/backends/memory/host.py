@@ -7,7 +7,7 @@ import json
 import time
 from typing import Any
 
-from libcontainer_py.backends.base import Exit, Failure
+from libcontainer_py.backends.base import Exit, Failure, Measured
 from libcontainer_py.backends.memory.birth import MemoryBirth
 from libcontainer_py.backends.memory.clock import FOREVER, MemoryClock
 from libcontainer_py.backends.memory.processes import (
@@ -137,6 +137,8 @@ class MemoryHost:
             for process in self.processes.values():
                 if process.parent == self._creator and process.phase == "born":
                     self.end(process.init, 1)
+                elif process.parent == self._creator and process.preparation and process.preparation.die_with_parent:
+                    self.end(process.init, -SIGKILL)
             self._creator = self.spawn().init
 
     # -- Host -----------------------------------------------------------------------------------------------------
@@ -299,6 +301,16 @@ class MemoryHost:
     def watch(self, record: Record, observe: Callable[[], Facts]) -> MemoryWatch:
         """Watch it, on the virtual clock."""
         return MemoryWatch(self, record, observe)
+
+    def pidfd(self, init: Init) -> int | None:
+        """There is no descriptor behind it."""
+        return None
+
+    def measure(self, record: Record) -> Measured:
+        """What its cgroup says; 0 where that is gone."""
+        with self.clock.changed:
+            found = [self.cgroups[path] for path in self._paths(record)]
+            return Measured(sum(one.oom_kills for one in found), max((one.peak_memory for one in found), default=0))
 
     def kill_cgroups(self, cgroups: Mapping[str, int]) -> None:
         """Kill every process in those that are ours."""

@@ -85,7 +85,7 @@ class MemoryProcess:
 class MemoryCgroup:
     """A cgroup directory; which processes are in it, the processes say."""
 
-    __slots__ = ("frozen", "inode", "oom_kills", "ooms", "resources")
+    __slots__ = ("frozen", "inode", "oom_kills", "ooms", "peak_memory", "resources")
 
     def __init__(self, inode: int) -> None:
         self.inode: int = inode
@@ -96,6 +96,8 @@ class MemoryCgroup:
         """How many of its processes were killed for it."""
         self.resources: Resources | None = None
         """What it is limited to; nothing is counted here, and nothing refused for it. None: nothing was asked for."""
+        self.peak_memory: int = 0
+        """What `measure` says, as a test likes it."""
 
 
 class MemoryChange(NamedTuple):
@@ -120,6 +122,7 @@ class MemoryPreparation:
         self.oci_version: str = "1.0.2"
         self.rootfs: str = f"{self.bundle}/rootfs"
         self.annotations: Mapping[str, str] = {}
+        self.die_with_parent: bool = request.die_with_parent
         self.private_pid_namespace: bool = True
         self.hooks: Mapping[str, list[Any]] = {}
         self.fifo_owner: tuple[int, int] = (0, 0)

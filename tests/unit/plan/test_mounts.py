@@ -52,7 +52,7 @@ def plan(one: Spec, facts: HostFacts = V2, **cgroups: str) -> Plan:
         facts=facts,
         cgroup_paths=paths,
         attach=False,
-        reaper=False,
+        pid_1="execute",
         state=b"{}",
     )
 

@@ -18,7 +18,10 @@ def document(**changes: object) -> bytes:
     return json.dumps({**json.loads(intents.encode(INTENT)), **changes}).encode()
 
 
-@pytest.mark.parametrize("intent", [INTENT, INTENT._replace(init=None), INTENT._replace(cgroups={})])
+@pytest.mark.parametrize(
+    "intent",
+    [INTENT, INTENT._replace(init=None), INTENT._replace(cgroups={}), INTENT._replace(die_with_parent=True)],
+)
 def test_round_trip(intent: Intent) -> None:
     assert intents.decode(intents.encode(intent)) == intent
 
@@ -31,6 +34,7 @@ def test_what_is_on_disk() -> None:
         "pid_namespace": 4026531836,
         "cgroups": {"/sys/fs/cgroup/a": 0, "/sys/fs/cgroup/b": 77},
         "init": {"pid": 13, "start": 346},
+        "die_with_parent": False,
     }
 
 
@@ -57,6 +61,8 @@ def test_what_is_on_disk() -> None:
         (document(init=False), "init"),
         (document(init={"pid": 12, "start": -1}), "init.start"),
         (document(boot_id=""), "boot_id"),
+        (document(die_with_parent=1), "die_with_parent"),
+        (document(die_with_parent=None), "die_with_parent"),
         (document(boot_id=7), "boot_id"),
         (document(pid_namespace=None), "pid_namespace"),
         (document(cgroups=[]), "cgroups"),
