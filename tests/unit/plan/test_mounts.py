@@ -219,7 +219,7 @@ def test_what_is_copied_out_of_the_image_is_charged_to_the_container() -> None:
         facts=V1,
         cgroup_paths={"pids": "/sys/fs/cgroup/pids/c"},
         attach=True,
-        reaper=False,
+        pid_1="execute",
         state=b"{}",
     )
     names = [step.name for step in made.steps if step.name.startswith(("mount", "join", "cgroup"))]
