@@ -54,6 +54,7 @@ if TYPE_CHECKING:
     from libcontainer_py.result import Outcome as Outcome
     from libcontainer_py.result import Result as Result
     from libcontainer_py.result import Usage as Usage
+    from libcontainer_py.sandbox import Bind as Bind
     from libcontainer_py.sandbox import run as run
     from libcontainer_py.spec import Spec as Spec
     from libcontainer_py.spec import State as State
@@ -77,6 +78,7 @@ __all__ = [
     "PIPE",
     "STDOUT",
     "Backend",
+    "Bind",
     "BrokenStateWarning",
     "CgroupError",
     "CommandFailed",
@@ -182,7 +184,7 @@ _ROOMS = {
     "process": ("ExitStatus",),
     "record": ("Swept",),
     "result": ("Outcome", "Result", "Usage"),
-    "sandbox": ("run",),
+    "sandbox": ("Bind", "run"),
     "spec": ("Spec", "State"),
     "stats": (
         "CpuStats",

@@ -109,17 +109,23 @@ class Child:
         end = messages.unpack_end(said[1:]) if said.startswith(messages.EXITED) else None
         if end is not None:
             self.returncode, own_cpu, self.peak_memory = end
-            self.cpu_seconds = max(0.0, self.cpu_seconds - own_cpu)
+            pass
 
 
 _guard = threading.RLock()
 _children: dict[tuple[int, int], Child] = {}
+_MOST_REMEMBERED = 1024
+"""Children that were reaped and are kept for handles that ask late: at most twice as many."""
 
 
 def adopt(pid: int, pidfd: int) -> Child:
     """Enter a new child into the table; the pidfd is its own from now on."""
     one = Child(pid, pidfd, _start_of(pid, pidfd))
     with _guard:
+        if len(_children) >= 2 * _MOST_REMEMBERED:
+            reaped = [key for key, other in _children.items() if other.pidfd < 0]
+            for key in reaped[:-_MOST_REMEMBERED]:
+                del _children[key]
         _children[pid, one.start] = one
     return one
 

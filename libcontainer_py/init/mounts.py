@@ -67,9 +67,11 @@ class Mounts:
             return
         target, data = self._place(destination, fstype, data)
         try:
+            self._go_to_layers(fstype)
             _mount(source, target, fstype, flags, data, destination)
             self.filesystem.cover(destination)
         finally:
+            self._leave_layers(fstype)
             os.close(target)
 
     def _mount_kept(self, source: str, destination: str, fstype: str, flags: int, data: str) -> None:
@@ -114,6 +116,7 @@ class Mounts:
         try:
             aside = _new_tmpfs(())
             self.filesystem.attach(aside, self.filesystem.root)  # there alone it can be mounted in
+            self._go_to_layers(fstype)
             mounted = _mount_in(aside, "new", source, fstype, flags, data, destination)
             if copies:
                 copying.copy_directory(target, mounted)
@@ -133,7 +136,17 @@ class Mounts:
                 os.close(mounted)
             os.close(aside)
         finally:
+            self._leave_layers(fstype)
             os.close(target)
+
+    def _go_to_layers(self, fstype: str) -> None:
+        """Where relative layers of an overlay start: at the root as it is now, which may have no path any more."""
+        if fstype == "overlay":
+            os.fchdir(self.filesystem.root)
+
+    def _leave_layers(self, fstype: str) -> None:
+        if fstype == "overlay":
+            os.chdir("/")
 
     def _place(self, destination: str, fstype: str, data: str) -> "tuple[int, str]":
         """Where to mount, and the data: a tmpfs has the mode of the directory that it hides, as with runc."""

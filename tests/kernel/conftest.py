@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pytest
 
+from tests.kernel.users import USERS, User
 from tests.kernel.workshop import NOBODY, PATIENCE, Workshop, python_for_everybody
 
 TYPE_CHECKING = False
@@ -63,3 +64,13 @@ def as_nobody(root_only: None, package_for_everybody: Path) -> Callable[..., sub
         )
 
     return run
+
+
+@pytest.fixture(params=USERS, ids=["root", "nobody"])
+def user(request: pytest.FixtureRequest, root_only: None, package_for_everybody: Path) -> Iterator[User]:
+    """Who asks for sandboxes: root, and somebody who has no more than his one id."""
+    someone = User(request.param, package_for_everybody)
+    before = set(someone.containers())
+    yield someone
+    someone.end()
+    assert someone.left(before) == []

@@ -2,15 +2,12 @@
 
 from __future__ import annotations
 
-import ast
-import json
 import os
 import re
 import shutil
 import signal
 import socket
 import subprocess
-import sys
 import tempfile
 from pathlib import Path
 
@@ -22,14 +19,8 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-# Runs a command as its arguments and keywords say, and tells what came of it.
-CALL = """
-import ast, sys
-from libcontainer_py import run
-given = ast.literal_eval(sys.argv[1])
-result = run(*given[0], **given[1])
-print(repr((result.args, result.returncode, result.stdout, result.stderr)))
-"""
+    from tests.kernel.users import User
+
 CONNECT = """
 import socket, sys
 print("ready", flush=True)
@@ -44,96 +35,6 @@ for line in sys.stdin:
         else:
             print("connected", flush=True)
 """
-
-
-class User:
-    """Who asks for sandboxes."""
-
-    def __init__(self, uid: int, package: Path) -> None:
-        self.uid = uid
-        self.python = sys.executable if uid == 0 else python_for_everybody()
-        self.environment = {
-            "PATH": "/usr/bin:/bin",
-            "HOME": "/root" if uid == 0 else "/nonexistent",
-            "SECRET": "hunter2",
-        }
-        self.environment |= {name: os.environ[name] for name in ("PYTHONPATH", "LIBCONTAINER_PY_TESTS")}
-        if uid != 0:
-            self.environment["PYTHONPATH"] = str(package)
-        self.started: list[subprocess.Popen[bytes]] = []
-        self.root = Path("/run/libcontainer_py" if uid == 0 else f"/tmp/libcontainer_py-{uid}")
-
-    def popen(self, *arguments: str, **environment: str) -> subprocess.Popen[bytes]:
-        """A Python of this user's."""
-        process = subprocess.Popen(
-            [self.python, *arguments],
-            stdin=subprocess.PIPE,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.PIPE,
-            cwd="/",
-            env=self.environment | environment,
-            **({} if self.uid == 0 else {"user": self.uid, "group": self.uid, "extra_groups": []}),
-        )
-        self.started.append(process)
-        return process
-
-    def end(self) -> None:
-        """End what a failed test left running."""
-        for process in self.started:
-            if process.poll() is None:
-                process.send_signal(signal.SIGINT)  # so that it removes its container
-                process.wait(PATIENCE)
-            for stream in (process.stdin, process.stdout, process.stderr):
-                if stream is not None and not stream.closed:
-                    stream.close()
-
-    def call(self, *args: object, **keywords: object) -> tuple[tuple[str, ...], int, bytes, bytes]:
-        """What run() gives back."""
-        process = self.popen("-W", "error", "-c", CALL, repr((args, keywords)))
-        output, error = process.communicate(timeout=PATIENCE)
-        assert process.returncode == 0, error.decode()
-        found: tuple[tuple[str, ...], int, bytes, bytes] = ast.literal_eval(output.decode())
-        return found
-
-    def output(self, script: str, **keywords: object) -> str:
-        """What a shell script writes to standard output."""
-        _, returncode, output, error = self.call(["/bin/sh", "-c", script], **keywords)
-        assert returncode == 0, (output, error)
-        return output.decode()
-
-    def sandbox(self, *words: str, given: bytes = b"", **environment: str) -> tuple[int, bytes, bytes]:
-        """The command line: its exit code and what it wrote."""
-        process = self.popen("-m", "libcontainer_py", "sandbox", *words, **environment)
-        output, error = process.communicate(given, timeout=PATIENCE)
-        return process.returncode, output, error
-
-    def containers(self) -> list[str]:
-        """What is in the state root."""
-        return [name for name in os.listdir(self.root) if name != ",lock"] if self.root.exists() else []
-
-
-@pytest.fixture(params=[0, NOBODY], ids=["root", "nobody"])
-def user(request: pytest.FixtureRequest, root_only: None, package_for_everybody: Path) -> Iterator[User]:
-    someone = User(request.param, package_for_everybody)
-    before = set(someone.containers())
-    yield someone
-    someone.end()
-    # others may run sandboxes beside us: theirs have creators, what is left behind has none
-    left = set(someone.containers()) - before
-    assert [name for name in left if name in mine(someone)] == []
-
-
-def mine(user: User) -> set[str]:
-    """Containers whose creator has ended."""
-    found = set()
-    for name in user.containers():
-        try:
-            state = json.loads((user.root / name / "state.json").read_text())
-            if not Path(f"/proc/{state['init_process_pid']}").exists():
-                found.add(name)
-        except (OSError, ValueError, KeyError):
-            continue
-    return found
 
 
 # -- what comes back --------------------------------------------------------------------------------------------------
@@ -293,6 +194,36 @@ numbers = {"x86_64": (250, 321, 272, 39), "aarch64": (219, 280, 97, 172)}[os.una
 keyctl, bpf, unshare, getpid = numbers
 print(call(keyctl, 0, -3, 0), call(bpf, 0, 0, 0), call(unshare, 0x10000000), call(getpid))
 """
+
+
+FAMILIES = """
+import errno, socket
+for family in ("AF_UNIX", "AF_INET", "AF_NETLINK", "AF_VSOCK", "AF_ALG"):
+    try:
+        socket.socket(getattr(socket, family), socket.SOCK_DGRAM if family != "AF_ALG" else socket.SOCK_SEQPACKET)
+        print(family, "open")
+    except OSError as error:
+        print(family, errno.errorcode[error.errno])
+"""
+
+
+def test_families_of_sockets(user: User) -> None:
+    # vsock is in no network namespace: it leads from a virtual machine to its host
+    assert user.output(f"/usr/bin/python3 -I -S -c '{FAMILIES}'").splitlines() == [
+        "AF_UNIX open",
+        "AF_INET open",
+        "AF_NETLINK open",
+        "AF_VSOCK EAFNOSUPPORT",
+        "AF_ALG EAFNOSUPPORT",
+    ]
+
+
+def test_it_makes_no_user_namespace(user: User) -> None:
+    # nor any other in it: much of the kernel can only be reached by who has one
+    script = "for kind in --user --net --mount --pid --ipc --uts --cgroup; do unshare $kind true 2>&1; done; true"
+    lines = user.output(script).splitlines()
+    assert len(lines) == 7
+    assert [line for line in lines if not line.endswith("Operation not permitted")] == []
 
 
 def test_what_ordinary_programs_have_no_use_for_is_closed(user: User) -> None:

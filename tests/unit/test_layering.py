@@ -67,11 +67,14 @@ MAY_IMPORT = {
     "result": "errors",  # beside process, which must load no attrs
     "process": VERBS,
     "events": f"process {VERBS}",
+    "command": "streams pipes result backends.base errors",  # what the verbs that run a command share
     "container": f"process events stats {VERBS}",
     "factory": f"process pipes container backends.linux {VERBS}",
     # backends.base: to ask for the reaper, which is no public option of create; kernel: what is mounted on the host
-    "sandbox": "factory container process pipes result streams spec plan.default_seccomp backends.base kernel errors",
-    "aio": "factory container process pipes result sandbox streams errors",
+    "sandbox": (
+        "factory container process pipes command result streams spec plan.default_seccomp backends.base kernel errors"
+    ),
+    "aio": "factory container process pipes command result sandbox streams errors",
     "doctor": "backends backends.base backends.linux cgroups kernel kernel.constants errors",
     "testing": f"factory container process sandbox state backends.procedures backends.memory {VERBS}",
     "cli": ROOT,

@@ -57,7 +57,8 @@ def definition(value: object, name: str) -> tuple[ast.stmt, str] | None:
     source = sys.modules[value.__module__].__file__
     assert source is not None
     assert Path(source).is_relative_to(CHECKOUT), f"{name} is not ours"
-    for node in ast.parse(Path(source).read_text(encoding="utf-8")).body:
+    # the last one: of overloads, the one that takes everything
+    for node in reversed(ast.parse(Path(source).read_text(encoding="utf-8")).body):
         if value.__name__ in names_of(node):
             return node, value.__module__
     raise AssertionError(f"{name} is not defined at the top of {source}")

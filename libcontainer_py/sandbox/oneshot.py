@@ -1,0 +1,212 @@
+"""run(): a sandbox for one command, which goes when the command does."""
+
+from __future__ import annotations
+
+import os
+from typing import Literal, overload
+
+from libcontainer_py import command
+from libcontainer_py.errors import StartError
+from libcontainer_py.factory import Factory
+from libcontainer_py.pipes import Pipes
+from libcontainer_py.sandbox.making import make, new_id, remove
+from libcontainer_py.sandbox.options import looked_through
+from libcontainer_py.streams import PIPE
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+
+    from libcontainer_py.backends.base import Backend, Exit, Measured
+    from libcontainer_py.factory import StrPath
+    from libcontainer_py.pipes import Stdio
+    from libcontainer_py.record import Record
+    from libcontainer_py.result import Result
+    from libcontainer_py.sandbox.options import Binds, Size, Who
+
+
+@overload
+def run(
+    args: Sequence[str],
+    *,
+    rootfs: StrPath | None = None,
+    binds: Binds | None = None,
+    env: Mapping[str, str] | None = None,
+    cwd: str | None = None,
+    user: Who | None = None,
+    network: bool = False,
+    memory: Size | None = None,
+    cpus: float | None = None,
+    pids: int | None = None,
+    timeout: float | None = None,
+    input: bytes | None = None,
+    stdin: Stdio = None,
+    stdout: Stdio = PIPE,
+    stderr: Stdio = PIPE,
+    text: Literal[False] = False,
+    encoding: None = None,
+    max_output: int = command.MAX_OUTPUT,
+    check: bool = False,
+    factory: Factory | None = None,
+) -> Result[bytes]: ...
+
+
+@overload
+def run(
+    args: Sequence[str],
+    *,
+    rootfs: StrPath | None = None,
+    binds: Binds | None = None,
+    env: Mapping[str, str] | None = None,
+    cwd: str | None = None,
+    user: Who | None = None,
+    network: bool = False,
+    memory: Size | None = None,
+    cpus: float | None = None,
+    pids: int | None = None,
+    timeout: float | None = None,
+    input: bytes | str | None = None,
+    stdin: Stdio = None,
+    stdout: Stdio = PIPE,
+    stderr: Stdio = PIPE,
+    text: Literal[True],
+    encoding: str | None = None,
+    max_output: int = command.MAX_OUTPUT,
+    check: bool = False,
+    factory: Factory | None = None,
+) -> Result[str]: ...
+
+
+@overload
+def run(
+    args: Sequence[str],
+    *,
+    rootfs: StrPath | None = None,
+    binds: Binds | None = None,
+    env: Mapping[str, str] | None = None,
+    cwd: str | None = None,
+    user: Who | None = None,
+    network: bool = False,
+    memory: Size | None = None,
+    cpus: float | None = None,
+    pids: int | None = None,
+    timeout: float | None = None,
+    input: bytes | str | None = None,
+    stdin: Stdio = None,
+    stdout: Stdio = PIPE,
+    stderr: Stdio = PIPE,
+    text: bool = False,
+    encoding: str,
+    max_output: int = command.MAX_OUTPUT,
+    check: bool = False,
+    factory: Factory | None = None,
+) -> Result[str]: ...
+
+
+def run(
+    args: Sequence[str],
+    *,
+    rootfs: StrPath | None = None,
+    binds: Binds | None = None,
+    env: Mapping[str, str] | None = None,
+    cwd: str | None = None,
+    user: Who | None = None,
+    network: bool = False,
+    memory: Size | None = None,
+    cpus: float | None = None,
+    pids: int | None = None,
+    timeout: float | None = None,
+    input: bytes | str | None = None,  # noqa: A002  (subprocess calls it so)
+    stdin: Stdio = None,
+    stdout: Stdio = PIPE,
+    stderr: Stdio = PIPE,
+    text: bool = False,
+    encoding: str | None = None,
+    max_output: int = command.MAX_OUTPUT,
+    check: bool = False,
+    factory: Factory | None = None,
+) -> Result[bytes | str]:
+    """Run a command in a fresh container of its own, and tell how it ended and what it wrote.
+
+    What it sees: the host's files, or those of the directory `rootfs`, read-only, with an empty /tmp; what `binds`
+    names, {host: inside} read-only, or Bind objects; an environment of PATH, HOME and LANG with `env` added; a network
+    of its own, or with `network` the host's. It works in `cwd`, by default /, as `user`: a number, "1000:1000", or a
+    name of /etc/passwd; by default 0, without privileges.
+
+    Limits: `memory` in bytes or as "64M", swap included; `cpus`, how many processors' worth of time; `pids`, how many
+    processes and threads. One that cannot be had is an error. After `timeout` seconds all of it is killed.
+
+    Streams are as in subprocess: stdout and stderr are captured, the first `max_output` bytes of each; what is not
+    captured is empty in the result. With `text` or `encoding` (UTF-8 otherwise) they are str, and what is no text is
+    replaced. `check` raises CommandFailed unless the returncode is 0.
+
+    Whatever happens to this process, also a SIGKILL: nothing that it started goes on.
+
+    Raises ConfigError (with every problem), ProgramNotFound, StartError and ContainerTimeout (with `result`),
+    CommandFailed, CgroupError, CreateError, UnsupportedPlatform and the other errors of `Factory.create`.
+    """
+    agreed = command.terms(
+        args,
+        input=input,
+        stdin=stdin,
+        text=text,
+        encoding=encoding,
+        max_output=max_output,
+        timeout=timeout,
+        check=check,
+    )
+    options = looked_through(
+        rootfs=rootfs,
+        binds=binds,
+        env=env,
+        cwd=cwd,
+        user=user,
+        network=network,
+        memory=memory,
+        cpus=cpus,
+        pids=pids,
+    )
+    factory = factory if factory is not None else Factory()
+    container_id = new_id()
+    with Pipes(command.stdin_of(agreed, stdin), stdout, stderr) as pipes:
+        try:
+            container, record = make(factory, container_id, agreed.args, options, pipes.given)
+            pipes.release()
+            with _Whole(factory.backend, record) as whole:
+                container.start()
+                return command.finish(whole, pipes, agreed)
+        except StartError as error:
+            command.note_that_it_never_ran(error, agreed)
+            raise
+        finally:
+            remove(factory.backend, container_id)
+
+
+class _Whole:
+    """A container that is there for one command: with it all ends."""
+
+    killed = False
+
+    def __init__(self, backend: Backend, record: Record) -> None:
+        self._backend = backend
+        self._record = record
+        self._pidfd = backend.pidfd(record)
+
+    def __enter__(self) -> _Whole:
+        return self
+
+    def __exit__(self, *error: object) -> None:
+        if self._pidfd is not None:
+            os.close(self._pidfd)
+
+    def fileno(self) -> int | None:
+        return self._pidfd
+
+    def wait(self, *, timeout: float | None) -> Exit | None:
+        return self._backend.wait(self._record, timeout=timeout)
+
+    def kill(self) -> None:
+        self._backend.kill(self._record)
+
+    def measure(self) -> Measured:
+        return self._backend.measure(self._record)
