@@ -109,7 +109,7 @@ class Child:
         end = messages.unpack_end(said[1:]) if said.startswith(messages.EXITED) else None
         if end is not None:
             self.returncode, own_cpu, self.peak_memory = end
-            pass
+            self.cpu_seconds = max(0.0, self.cpu_seconds - own_cpu)
 
 
 _guard = threading.RLock()

@@ -31,6 +31,7 @@ _ON_DISK = frozenset(
 )
 _EMPTY = "/proc"
 """Where the tmpfs below all has a directory that stays empty, and that is covered later."""
+_RESOLVER = "/etc/resolv.conf"
 _MOST_LINKS = 40
 
 
@@ -76,7 +77,7 @@ def resolver() -> Bind | None:
     """The file that says who answers for names of the network, where it lies in a directory that is hidden."""
     from libcontainer_py.sandbox.options import Bind  # noqa: PLC0415  (for who has the network)
 
-    path = os.path.realpath("/etc/resolv.conf")
+    path = os.path.realpath(_RESOLVER)
     covered = [os.path.realpath(one) for one in _COVERED]
     return Bind(path, path) if os.path.isfile(path) and any(_is_below(path, one) for one in covered) else None
 

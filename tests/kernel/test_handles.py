@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import _socket
 import concurrent.futures
 import gc
 import os
@@ -23,7 +24,8 @@ from libcontainer_py import (
     IllegalOperation,
     Status,
 )
-from libcontainer_py.backends import forkservers
+from libcontainer_py.backends import children, forkservers
+from libcontainer_py.init import messages
 from libcontainer_py.kernel import libc, process
 from tests.kernel.workshop import PATIENCE, Config, Workshop, cgroups_of, runc_spec
 
@@ -735,3 +737,13 @@ def test_measured(workshop: Workshop) -> None:
         assert 19 << 20 < measured.peak_memory < 200 << 20
         assert backend.pidfd(record) is None
     assert backend.measure(record) == (0, 0)  # its cgroup is gone
+
+
+def test_a_reaper_says_what_it_used_itself() -> None:
+    pidfd = spawned("pass")
+    ours, theirs = _socket.socketpair(_socket.AF_UNIX, _socket.SOCK_SEQPACKET)
+    child = children.Child(1, pidfd, 1)
+    child.control = ours
+    theirs.send(messages.EXITED + messages.pack_end(-7, 1000.0, 12345))
+    theirs.close()
+    assert (child.reap(), child.cpu_seconds, child.peak_memory) == (-7, 0.0, 12345)

@@ -29,8 +29,8 @@ if TYPE_CHECKING:
 
 MOMENTS = 8
 """Random moments of a kill -9; by hand, more."""
-SOON = 1.0
-"""Seconds after which nothing may be left."""
+SOON = 10.0
+"""Seconds after which nothing may be left: one on a quiet machine."""
 
 # Makes a container as its arguments say and tells who its init is; then does what it is told, a line each.
 HOST = """

@@ -24,6 +24,7 @@ from libcontainer_py import (
     StartError,
     run,
 )
+from libcontainer_py.sandbox import files
 from libcontainer_py.streams import DEVNULL, STDOUT
 from tests.kernel.workshop import PATIENCE
 
@@ -446,6 +447,17 @@ def test_the_network(user: User) -> None:
     assert user.output("readlink /proc/self/ns/net") != f"{ours}\n"
     assert user.output("readlink /proc/self/ns/net", network=True) == f"{ours}\n"
     assert user.output("cat /etc/resolv.conf", network=True) == Path("/etc/resolv.conf").read_text()
+
+
+def test_who_answers_for_names_may_be_hidden(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    # as systemd-resolved has it: a symlink into /run
+    (tmp_path / "stub").write_text("nameserver 127.0.0.53\n")
+    (tmp_path / "resolv.conf").symlink_to(tmp_path / "stub")
+    monkeypatch.setattr(files, "_RESOLVER", str(tmp_path / "resolv.conf"))
+    stub = os.path.realpath(tmp_path / "stub")
+    assert stub.startswith("/tmp/")
+    assert run(["cat", stub], network=True, stdin=DEVNULL).stdout == b"nameserver 127.0.0.53\n"
+    assert run(["cat", stub], stdin=DEVNULL).returncode != 0
 
 
 # -- the embedding process --------------------------------------------------------------------------------------------
