@@ -55,7 +55,9 @@ if TYPE_CHECKING:
     from libcontainer_py.result import Result as Result
     from libcontainer_py.result import Usage as Usage
     from libcontainer_py.sandbox import Bind as Bind
+    from libcontainer_py.sandbox import Sandbox as Sandbox
     from libcontainer_py.sandbox import run as run
+    from libcontainer_py.spawned import ContainerProcess as ContainerProcess
     from libcontainer_py.spec import Spec as Spec
     from libcontainer_py.spec import State as State
     from libcontainer_py.stats import CpuStats as CpuStats
@@ -88,6 +90,7 @@ __all__ = [
     "ContainerError",
     "ContainerExists",
     "ContainerNotFound",
+    "ContainerProcess",
     "ContainerTimeout",
     "ContainerWarning",
     "CpuStats",
@@ -121,6 +124,7 @@ __all__ = [
     "Result",
     "Resumed",
     "Sample",
+    "Sandbox",
     "Spec",
     "Stall",
     "Stalls",
@@ -184,7 +188,8 @@ _ROOMS = {
     "process": ("ExitStatus",),
     "record": ("Swept",),
     "result": ("Outcome", "Result", "Usage"),
-    "sandbox": ("Bind", "run"),
+    "sandbox": ("Bind", "Sandbox", "run"),
+    "spawned": ("ContainerProcess",),
     "spec": ("Spec", "State"),
     "stats": (
         "CpuStats",

@@ -49,8 +49,6 @@ if TYPE_CHECKING:
             ...
 
 
-MAX_OUTPUT = 16 << 20
-"""Bytes of each stream that are kept where nobody says how many."""
 KILL_TIMEOUT = 10.0
 """Seconds in which a killed command ends, unless it hangs in the kernel."""
 _SIGKILL = 9

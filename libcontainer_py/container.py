@@ -7,20 +7,26 @@ A handle has no status of its own: `status` asks the backend each time. What is 
 from __future__ import annotations
 
 import threading
+from typing import Literal, overload
 
 from libcontainer_py.errors import CgroupError, ContainerNotFound, ContainerTimeout
 from libcontainer_py.lifecycle import Operation, Status, require, status_of
 from libcontainer_py.process import ExitStatus, signal_number
+from libcontainer_py.streams import MAX_OUTPUT, PIPE
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping
+    from collections.abc import Iterator, Mapping, Sequence
     from types import TracebackType
 
     from libcontainer_py.backends.base import Backend
     from libcontainer_py.events import Events
+    from libcontainer_py.pipes import Stdio
     from libcontainer_py.record import Record
+    from libcontainer_py.result import Result
+    from libcontainer_py.spawned import ContainerProcess
     from libcontainer_py.spec import Resources, State
+    from libcontainer_py.spec.config import Capabilities, Process, Rlimit, User
     from libcontainer_py.stats import Sample, Stats
 
 _SIGKILL = 9
@@ -243,6 +249,144 @@ class Container:
         from libcontainer_py.events import Events  # noqa: PLC0415  (attrs is not for the hot verbs)
 
         return Events(self.id, self._backend.watch(self._record), lambda: self.wait(0))
+
+    # -- further processes ----------------------------------------------------------------------------------------
+
+    def spawn(
+        self,
+        args: Sequence[str] | Process,
+        *,
+        env: Mapping[str, str] | None = None,
+        cwd: str | None = None,
+        user: User | None = None,
+        capabilities: Capabilities | None = None,
+        no_new_privileges: bool | None = None,
+        rlimits: Sequence[Rlimit] | None = None,
+        stdin: Stdio = None,
+        stdout: Stdio = None,
+        stderr: Stdio = None,
+    ) -> ContainerProcess:
+        """Run a further program in it, and return when that runs.
+
+        It is the process of the container's configuration with other `args`, or a Process of `libcontainer_py.spec`;
+        `env` is added, and what else is given replaces what stands there. Streams as in subprocess, PIPE too.
+
+        Raises IllegalOperation where it is paused or has stopped, ProgramNotFound, StartError, ConfigError.
+        """
+        from libcontainer_py import further  # noqa: PLC0415  (attrs is not for the hot verbs)
+
+        require(self.id, Operation.SPAWN, self.status)
+        return further.spawn(
+            self._backend,
+            self._record,
+            args,
+            (stdin, stdout, stderr),
+            env=env,
+            cwd=cwd,
+            user=user,
+            capabilities=capabilities,
+            no_new_privileges=no_new_privileges,
+            rlimits=rlimits,
+        )
+
+    @overload
+    def run(
+        self,
+        args: Sequence[str],
+        *,
+        env: Mapping[str, str] | None = None,
+        cwd: str | None = None,
+        user: User | None = None,
+        timeout: float | None = None,
+        input: bytes | None = None,
+        stdin: Stdio = None,
+        stdout: Stdio = PIPE,
+        stderr: Stdio = PIPE,
+        text: Literal[False] = False,
+        encoding: None = None,
+        max_output: int = MAX_OUTPUT,
+        check: bool = False,
+    ) -> Result[bytes]: ...
+
+    @overload
+    def run(
+        self,
+        args: Sequence[str],
+        *,
+        env: Mapping[str, str] | None = None,
+        cwd: str | None = None,
+        user: User | None = None,
+        timeout: float | None = None,
+        input: bytes | str | None = None,
+        stdin: Stdio = None,
+        stdout: Stdio = PIPE,
+        stderr: Stdio = PIPE,
+        text: Literal[True],
+        encoding: str | None = None,
+        max_output: int = MAX_OUTPUT,
+        check: bool = False,
+    ) -> Result[str]: ...
+
+    @overload
+    def run(
+        self,
+        args: Sequence[str],
+        *,
+        env: Mapping[str, str] | None = None,
+        cwd: str | None = None,
+        user: User | None = None,
+        timeout: float | None = None,
+        input: bytes | str | None = None,
+        stdin: Stdio = None,
+        stdout: Stdio = PIPE,
+        stderr: Stdio = PIPE,
+        text: bool = False,
+        encoding: str,
+        max_output: int = MAX_OUTPUT,
+        check: bool = False,
+    ) -> Result[str]: ...
+
+    def run(
+        self,
+        args: Sequence[str],
+        *,
+        env: Mapping[str, str] | None = None,
+        cwd: str | None = None,
+        user: User | None = None,
+        timeout: float | None = None,
+        input: bytes | str | None = None,  # noqa: A002  (subprocess calls it so)
+        stdin: Stdio = None,
+        stdout: Stdio = PIPE,
+        stderr: Stdio = PIPE,
+        text: bool = False,
+        encoding: str | None = None,
+        max_output: int = MAX_OUTPUT,
+        check: bool = False,
+    ) -> Result[bytes | str]:
+        """Run a further program in it to its end, and tell how that was: as `libcontainer_py.run`.
+
+        After `timeout` seconds it is killed with all that it started. Where it could not be kept apart from others
+        (no cgroup of its own, as for an ordinary user), with all that runs in the container but its init.
+
+        Raises ContainerTimeout and StartError (with `result`), CommandFailed, and what `spawn` raises.
+        """
+        from libcontainer_py import command, further  # noqa: PLC0415  (attrs is not for the hot verbs)
+
+        agreed = command.terms(
+            args,
+            input=input,
+            stdin=stdin,
+            text=text,
+            encoding=encoding,
+            max_output=max_output,
+            timeout=timeout,
+            check=check,
+        )
+        require(self.id, Operation.SPAWN, self.status)
+        streams = (stdin, stdout, stderr)
+        return further.run(self._backend, self._record, agreed, streams, env=env, cwd=cwd, user=user)
+
+    # -- its end --------------------------------------------------------------------------------------------------
 
     def delete(self, *, force: bool = False) -> None:
         """Remove it and all that was made for it: stopped or created ones, with `force` any.

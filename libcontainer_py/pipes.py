@@ -1,7 +1,7 @@
 """The pipes between this process and a command, driven by poll: no thread, no signal, nobody waited for in vain.
 
-Our ends alone are non-blocking: each end of a pipe is an open file of its own, so the command's stay as a program
-expects them.
+While they are driven our ends are non-blocking, and ours alone: each end of a pipe is an open file of its own, so the
+command's stay as a program expects them.
 """
 
 from __future__ import annotations
@@ -58,7 +58,6 @@ class Pipes:
         ours, theirs = ends[::-1] if name == "stdin" else ends
         self._ours[name] = ours
         self._theirs.append(theirs)
-        os.set_blocking(ours, False)
         return theirs
 
     def __enter__(self) -> Pipes:
@@ -77,6 +76,10 @@ class Pipes:
     def descriptor(self, name: str) -> int | None:
         """Our end of a stream; None where it has none, or it was closed."""
         return self._ours.get(name)
+
+    def take(self, name: str) -> int | None:
+        """Our end of a stream, which the caller closes from now on; None where it has none."""
+        return self._ours.pop(name, None)
 
     def release(self) -> None:
         """Close the command's ends: it has them now."""
@@ -107,6 +110,7 @@ class Pipes:
         for name in (*exchange.reading, *(("stdin",) if exchange.writing else ())):
             descriptor = self._ours[name]
             names[descriptor] = name
+            os.set_blocking(descriptor, False)
             poll.register(descriptor, select.POLLOUT if name == "stdin" else select.POLLIN)
         if ended is not None:
             poll.register(ended, select.POLLIN)
@@ -134,6 +138,7 @@ class Pipes:
         import fcntl  # noqa: PLC0415  (not there on other systems)
 
         for name in exchange.reading:
+            os.set_blocking(self._ours[name], False)
             left = fcntl.fcntl(self._ours[name], fcntl.F_GETPIPE_SZ)
             while left > 0 and (chunk := self._read(exchange, name, None)):
                 left -= len(chunk)

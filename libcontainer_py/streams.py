@@ -23,6 +23,8 @@ STDOUT = -2
 DEVNULL = -3
 """For a stream: /dev/null. The same number as subprocess.DEVNULL."""
 
+MAX_OUTPUT = 16 << 20
+"""Bytes of each stream that are kept where nobody says how many."""
 CHUNK = 65536
 """Bytes that are read or written at once: what a pipe holds by default. Source: pipe(7)."""
 

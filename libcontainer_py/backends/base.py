@@ -62,6 +62,8 @@ class SpawnRequest(NamedTuple):
     """A descriptor, as in CreateRequest."""
     stdout: int | None = None
     stderr: int | None = None
+    apart: bool = False
+    """Keep it and what it starts apart from the others, so that `Spawned.kill_all` ends these alone."""
 
 
 class Spawned(Protocol):
@@ -82,6 +84,18 @@ class Spawned(Protocol):
 
     def signal(self, signal: int) -> None:
         """Send it a signal; silent where it has ended."""
+        ...
+
+    @property
+    def killed(self) -> bool:
+        """Whether we sent it SIGKILL while it ran."""
+        ...
+
+    def kill_all(self) -> None:
+        """SIGKILL to it and to what it started; where they could not be kept apart, to all but the container's init.
+
+        Where the container shares our pid namespace and has no cgroup of its own, to it alone.
+        """
         ...
 
 

@@ -13,6 +13,8 @@ import threading
 from libcontainer_py.init import messages
 from libcontainer_py.kernel import process
 
+_SIGKILL = 9
+
 
 class Child:
     """A process of ours: made by the fork server with us as its parent. Its exit status is asked for once."""
@@ -23,6 +25,7 @@ class Child:
         "container",
         "control",
         "cpu_seconds",
+        "killed",
         "oom_kills",
         "peak_memory",
         "pid",
@@ -39,6 +42,8 @@ class Child:
         self.pidfd: int = pidfd
         self.start: int = start
         self.returncode: int | None = None
+        self.killed: bool = False
+        """Whether we sent it SIGKILL while it ran."""
         self.oom_kills: int = 0
         """Of an init: how many were killed in its cgroup, as far as was seen before that was gone."""
         self.cpu_seconds: float = 0.0
@@ -93,7 +98,9 @@ class Child:
         with self._guard:
             if self.pidfd >= 0:
                 try:
+                    alive = not process.has_ended(self.pidfd)
                     process.pidfd_send_signal(self.pidfd, signal)
+                    self.killed |= alive and signal == _SIGKILL
                 except ProcessLookupError:
                     pass  # it ended, and is not reaped yet
 

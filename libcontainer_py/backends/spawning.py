@@ -17,7 +17,7 @@ from libcontainer_py.backends.base import Exit
 from libcontainer_py.backends.launcher import Launch
 from libcontainer_py.backends.preparation import facts, read_config
 from libcontainer_py.backends.streams import streams_of, without_null
-from libcontainer_py.cgroups import resctrl
+from libcontainer_py.cgroups import resctrl, within
 from libcontainer_py.errors import ConfigError, ContainerError, CreateError, ProgramNotFound, StartError
 from libcontainer_py.init import messages
 from libcontainer_py.kernel import process
@@ -39,14 +39,18 @@ if TYPE_CHECKING:
 EXECUTE_TIMEOUT = 10.0
 """Seconds that a process may take from its birth until it executes its program: what init has at start."""
 _ESRCH, _EBUSY = 3, 16
+_SIGKILL = 9
 _MISSING = (2, 13)  # ENOENT, EACCES
 
 
 class LinuxSpawned:
     """A child of ours in a container."""
 
-    def __init__(self, child: Child) -> None:
+    def __init__(self, child: Child, record: Record, group: cgroups.Cgroup | None, python: str | None) -> None:
         self._child = child
+        self._record = record
+        self._group = group
+        self._python = python
 
     @property
     def pid(self) -> int:
@@ -64,31 +68,52 @@ class LinuxSpawned:
             return None
         returncode = self._child.reap()
         children.drop(self._child)
+        if self._group is not None:
+            within.remove(self._group.paths)
         return Exit(returncode, 0, self._child.cpu_seconds, self._child.peak_memory)
 
     def signal(self, signal: int) -> None:
         """Send it a signal."""
         self._child.signal(signal)
 
+    @property
+    def killed(self) -> bool:
+        """Whether we sent it SIGKILL."""
+        return self._child.killed
+
+    def kill_all(self) -> None:
+        """By its cgroup; else by a process that joins and signals all that it sees."""
+        self.signal(_SIGKILL)
+        if self._group is not None:
+            self._group.kill()
+        elif self._record.private_pid_namespace and process.alive(*self._record.init):
+            kill_others(self._record, self._python)
+
 
 def spawn(record: Record, request: SpawnRequest, python: str | None) -> LinuxSpawned:
     """See `Backend.spawn`."""
     configuration = _configured(record, request)
     opened: list[int] = []
+    group = within.make(record.cgroup_paths, f"command-{os.urandom(8).hex()}") if request.apart else None
+    spawned = None
     try:
         init = process.pidfd_open(*record.init)
         if init is None:
             raise refusal(record.id, Operation.SPAWN, Status.STOPPED)
         opened.append(init)
         steps = _plan(record, configuration, _namespaces(record.init.pid))
-        descriptors = {"init": init, **_descriptors(record, request, opened)}
-        for directory in _birthplaces(record):
+        paths = {**record.cgroup_paths, **(group.paths if group is not None else {})}
+        descriptors = {"init": init, **_descriptors(record, paths, request, opened)}
+        for directory in _birthplaces(record, paths):
             child = _try(record, steps, descriptors, python, directory)
             if child is not None:
-                return LinuxSpawned(child)
+                spawned = LinuxSpawned(child, record, group, python)
+                return spawned
     finally:
         for descriptor in opened:
             os.close(descriptor)
+        if spawned is None and group is not None:
+            within.remove(group.paths)
     raise StartError("its cgroup takes no further process", container_id=record.id, step="cgroup", errno=_EBUSY)
 
 
@@ -120,6 +145,32 @@ def _try(
         raise
     launch.control.close()  # it executed its program, which closed the other end
     return child
+
+
+def kill_others(record: Record, python: str | None) -> None:
+    """SIGKILL to everybody in the container's pid namespace but its init, at one moment. Raises ContainerError."""
+    init = process.pidfd_open(*record.init)
+    if init is None:
+        return
+    steps = (("join", (_namespaces(record.init.pid),)), ("clone", ()), ("kill_others", ()))
+    try:
+        launch = Launch(python, 0, None, ((), None), {})
+        try:
+            launch.instruct(steps, {"init": init})
+            child, _ = launch.joined()
+            launch.close()
+            for one in children.joined(record.init):
+                one.killed |= one.pidfd >= 0 and not process.has_ended(one.pidfd)
+            if child is not None:
+                launch.until_executed(child, EXECUTE_TIMEOUT)
+                child.reap()
+                children.drop(child)
+        except BaseException:
+            launch.discard()
+            raise
+        launch.control.close()
+    finally:
+        os.close(init)
 
 
 def _configured(record: Record, request: SpawnRequest) -> Spec:
@@ -180,9 +231,9 @@ def _may_set_groups(pid: int) -> bool:
         return True
 
 
-def _birthplaces(record: Record) -> Iterator[int | None]:
+def _birthplaces(record: Record, paths: Mapping[str, str]) -> Iterator[int | None]:
     """Descriptors of v2 directories that the new process may be born into, best first; None: there is none."""
-    own = record.cgroup_paths.get("", "")
+    own = paths.get("", "")
     if not own:
         yield None
         return
@@ -202,14 +253,14 @@ def _directory(path: str) -> Iterator[int]:
     yield descriptor
 
 
-def _descriptors(record: Record, request: SpawnRequest, opened: list[int]) -> dict[str, int]:
+def _descriptors(record: Record, paths: Mapping[str, str], request: SpawnRequest, opened: list[int]) -> dict[str, int]:
     descriptors = without_null(streams_of(request, opened), opened)
 
     def enter(tasks: Mapping[str, int]) -> None:
         opened.extend(tasks.values())
         descriptors.update({messages.TASKS + path: descriptor for path, descriptor in tasks.items()})
 
-    enter(cgroups.from_paths(record.cgroup_paths).attach_descriptors())
+    enter(cgroups.from_paths(paths).attach_descriptors())
     groups = [record.document.get(name) for name in ("intel_rdt_path", "intel_rdt_mon_path")]
     enter(resctrl.attach_descriptors([path for path in groups if isinstance(path, str) and path]))
     return descriptors

@@ -413,6 +413,14 @@ class Executor:
                 os._exit(127)
         self._reap(pid)
 
+    def do_kill_others(self) -> None:
+        """SIGKILL to all in our pid namespace but its init and us: none can fork its way out. Source: kill(2)."""
+        try:
+            os.kill(-1, 9)
+        except ProcessLookupError:
+            pass  # there is nobody
+        os._exit(0)
+
     def do_idle(self) -> None:
         """Stay as pid 1 of a container whose processes all come later, until the host ends it, or ends."""
         self._reap(reaper.NOBODY)

@@ -1,6 +1,7 @@
 """Commands in containers that need no image, no bundle and no root.
 
     oneshot        run(): a container for one command
+    lasting        Sandbox: one for many
     options        what was asked for, looked through: every mistake at once
     specification  the configuration of such a container
     files          what it sees as files
@@ -17,7 +18,8 @@ against using up processor, memory and process ids.
 
 from __future__ import annotations
 
+from libcontainer_py.sandbox.lasting import Sandbox as Sandbox
 from libcontainer_py.sandbox.oneshot import run as run
 from libcontainer_py.sandbox.options import Bind as Bind
 
-__all__ = ["Bind", "run"]
+__all__ = ["Bind", "Sandbox", "run"]

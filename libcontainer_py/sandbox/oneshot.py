@@ -11,7 +11,7 @@ from libcontainer_py.factory import Factory
 from libcontainer_py.pipes import Pipes
 from libcontainer_py.sandbox.making import make, new_id, remove
 from libcontainer_py.sandbox.options import looked_through
-from libcontainer_py.streams import PIPE
+from libcontainer_py.streams import MAX_OUTPUT, PIPE
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -45,7 +45,7 @@ def run(
     stderr: Stdio = PIPE,
     text: Literal[False] = False,
     encoding: None = None,
-    max_output: int = command.MAX_OUTPUT,
+    max_output: int = MAX_OUTPUT,
     check: bool = False,
     factory: Factory | None = None,
 ) -> Result[bytes]: ...
@@ -71,7 +71,7 @@ def run(
     stderr: Stdio = PIPE,
     text: Literal[True],
     encoding: str | None = None,
-    max_output: int = command.MAX_OUTPUT,
+    max_output: int = MAX_OUTPUT,
     check: bool = False,
     factory: Factory | None = None,
 ) -> Result[str]: ...
@@ -97,7 +97,7 @@ def run(
     stderr: Stdio = PIPE,
     text: bool = False,
     encoding: str,
-    max_output: int = command.MAX_OUTPUT,
+    max_output: int = MAX_OUTPUT,
     check: bool = False,
     factory: Factory | None = None,
 ) -> Result[str]: ...
@@ -122,7 +122,7 @@ def run(
     stderr: Stdio = PIPE,
     text: bool = False,
     encoding: str | None = None,
-    max_output: int = command.MAX_OUTPUT,
+    max_output: int = MAX_OUTPUT,
     check: bool = False,
     factory: Factory | None = None,
 ) -> Result[bytes | str]:

@@ -81,7 +81,7 @@ def looked_through(
         binds=tuple(_binds(binds, problems)),
         env=dict(env or {}),
         cwd=cwd or "/",
-        user=_user(user, root or "/", problems),
+        user=user_of(user, root or "/", problems),
         network=network,
         limits=_limits(memory, cpus, pids, problems),
     )
@@ -143,7 +143,7 @@ def _binds(binds: Binds | None, problems: list[Problem]) -> Iterator[Bind]:
         yield Bind(source, "/" + destination.lstrip("/"), bind.writable)
 
 
-def _user(user: Who | None, root: str, problems: list[Problem]) -> tuple[int, int]:
+def user_of(user: Who | None, root: str, problems: list[Problem]) -> tuple[int, int]:
     """Of a number or a name without a group: that of the root's /etc/passwd, else the group of the same number."""
     if user is None:
         return 0, 0

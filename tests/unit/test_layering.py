@@ -68,7 +68,9 @@ MAY_IMPORT = {
     "process": VERBS,
     "events": f"process {VERBS}",
     "command": "streams pipes result backends.base errors",  # what the verbs that run a command share
-    "container": f"process events stats {VERBS}",
+    "spawned": "process pipes streams backends.base errors",
+    "further": f"command pipes spawned {VERBS}",
+    "container": f"process events stats command further spawned pipes result {VERBS}",
     "factory": f"process pipes container backends.linux {VERBS}",
     # backends.base: to ask for the reaper, which is no public option of create; kernel: what is mounted on the host
     "sandbox": (

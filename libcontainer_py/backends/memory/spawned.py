@@ -8,6 +8,8 @@ if TYPE_CHECKING:
     from libcontainer_py.backends.memory.host import MemoryHost
     from libcontainer_py.backends.memory.processes import MemoryProcess
 
+_SIGKILL = 9
+
 
 class MemorySpawned:
     """One that joined."""
@@ -15,6 +17,7 @@ class MemorySpawned:
     def __init__(self, host: MemoryHost, process: MemoryProcess) -> None:
         self._host = host
         self._process = process
+        self._killed = False
 
     @property
     def pid(self) -> int:
@@ -31,4 +34,14 @@ class MemorySpawned:
 
     def signal(self, signal: int) -> None:
         """Send it a signal."""
+        self._killed |= signal == _SIGKILL and self._process.alive
         self._host.signal(self._process.init, signal)
+
+    @property
+    def killed(self) -> bool:
+        """Whether we sent it SIGKILL."""
+        return self._killed
+
+    def kill_all(self) -> None:
+        """It starts nobody here."""
+        self.signal(_SIGKILL)

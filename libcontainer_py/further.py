@@ -1,0 +1,124 @@
+"""Further processes of a container: what `Container.spawn` and `Container.run` do. attrs, and so not in `container`."""
+
+from __future__ import annotations
+
+from libcontainer_py import command
+from libcontainer_py.backends.base import Measured, SpawnRequest
+from libcontainer_py.errors import StartError
+from libcontainer_py.pipes import Pipes
+from libcontainer_py.spawned import ContainerProcess
+from libcontainer_py.spec.config import Process
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+
+    from libcontainer_py.backends.base import Backend, Exit, Spawned
+    from libcontainer_py.pipes import Stdio
+    from libcontainer_py.record import Record
+    from libcontainer_py.result import Result
+    from libcontainer_py.spec.config import Capabilities, Rlimit, User
+
+
+def spawn(
+    backend: Backend,
+    record: Record,
+    args: Sequence[str] | Process,
+    streams: tuple[Stdio, Stdio, Stdio],
+    *,
+    env: Mapping[str, str] | None,
+    cwd: str | None,
+    user: User | None,
+    capabilities: Capabilities | None,
+    no_new_privileges: bool | None,
+    rlimits: Sequence[Rlimit] | None,
+) -> ContainerProcess:
+    """See `Container.spawn`; the status was asked for."""
+    if isinstance(args, (str, bytes)):
+        raise TypeError(f"args is a sequence of words, not {args!r}: there is no shell")
+    process = args if isinstance(args, Process) else None
+    words = tuple(args.args if isinstance(args, Process) else args)
+    pipes = Pipes(*streams)
+    try:
+        request = SpawnRequest(
+            words,
+            process,
+            env,
+            cwd,
+            user,
+            capabilities,
+            None if rlimits is None else tuple(rlimits),
+            no_new_privileges,
+            *pipes.given,
+        )
+        spawned = backend.spawn(record, request)
+        pipes.release()
+    except BaseException:
+        pipes.close()
+        raise
+    return ContainerProcess.of(spawned, words, pipes)
+
+
+def run(
+    backend: Backend,
+    record: Record,
+    agreed: command.Terms,
+    streams: tuple[Stdio, Stdio, Stdio],
+    *,
+    env: Mapping[str, str] | None,
+    cwd: str | None,
+    user: User | None,
+) -> Result[bytes | str]:
+    """See `Container.run`; the status was asked for."""
+    stdin, stdout, stderr = streams
+    with Pipes(command.stdin_of(agreed, stdin), stdout, stderr) as pipes:
+        before = backend.measure(record).oom_kills
+        first, second, third = pipes.given
+        request = SpawnRequest(
+            agreed.args, env=env, cwd=cwd, user=user, stdin=first, stdout=second, stderr=third, apart=True
+        )
+        try:
+            spawned = backend.spawn(record, request)
+        except StartError as error:
+            command.note_that_it_never_ran(error, agreed)
+            raise
+        running = _Joined(spawned, backend, record, before)
+        try:
+            pipes.release()
+            return command.finish(running, pipes, agreed)
+        except BaseException:
+            running.end()
+            raise
+
+
+class _Joined:
+    """A command that joined a container, as `command.finish` wants it."""
+
+    def __init__(self, spawned: Spawned, backend: Backend, record: Record, before: int) -> None:
+        self._spawned = spawned
+        self._backend = backend
+        self._record = record
+        self._before = before
+
+    @property
+    def killed(self) -> bool:
+        return self._spawned.killed
+
+    def fileno(self) -> int | None:
+        return None  # whom it started may have its streams after its end
+
+    def wait(self, *, timeout: float | None) -> Exit | None:
+        return self._spawned.wait(timeout=timeout)
+
+    def kill(self) -> None:
+        self._spawned.kill_all()
+
+    def end(self) -> None:
+        """After an interrupt: nothing of it goes on."""
+        if self._spawned.wait(timeout=0) is None:
+            self._spawned.kill_all()
+            self._spawned.wait(timeout=command.KILL_TIMEOUT)
+
+    def measure(self) -> Measured:
+        # what the whole container had at one time says nothing of one command
+        return Measured(max(0, self._backend.measure(self._record).oom_kills - self._before))
