@@ -18,6 +18,7 @@ from libcontainer_py.state import runc, runc_config
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Mapping
+    from typing import NoReturn
 
     from libcontainer_py.backends.children import Child
     from libcontainer_py.backends.netdevices import NetDevices
@@ -229,7 +230,20 @@ class LinuxBirth:
 
     def until_ready(self) -> None:
         """Wait until only the fifo is left."""
+        for step in self._steps:
+            if step.name == "namespaces":
+                self._take_namespaces(len(step.arguments[0]))
         self._expect(messages.READY)
+
+    def _take_namespaces(self, count: int) -> None:
+        for _ in range(count):
+            said, descriptor = self._launch.hear_with()
+            if not said.startswith(messages.NAMESPACE) or descriptor < 0 or self._child is None:
+                if descriptor >= 0:
+                    os.close(descriptor)
+                self._judge(said)
+                raise AssertionError("it goes on without having said what it was to say")
+            self._child.namespaces[said[1:].decode()] = descriptor
 
     def let_go(self) -> None:
         """state.json is saved: init may go to the fifo."""
@@ -315,6 +329,10 @@ class LinuxBirth:
         data = self._launch.hear()
         if word and data == word:
             return
+        self._judge(data)
+
+    def _judge(self, data: bytes) -> NoReturn:
+        """Raise what init has died of."""
         if data.startswith(messages.FAILED) and len(data) > 3:
             report = messages.unpack_report(data[3:])
             if report is not None:

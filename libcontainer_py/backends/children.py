@@ -26,6 +26,7 @@ class Child:
         "control",
         "cpu_seconds",
         "killed",
+        "namespaces",
         "oom_kills",
         "peak_memory",
         "pid",
@@ -42,6 +43,8 @@ class Child:
         self.pidfd: int = pidfd
         self.start: int = start
         self.returncode: int | None = None
+        self.namespaces: dict[str, int] = {}
+        """Descriptors of its namespaces, by their names under /proc/PID/ns, where it has handed them over."""
         self.killed: bool = False
         """Whether we sent it SIGKILL while it ran."""
         self.oom_kills: int = 0
@@ -64,8 +67,19 @@ class Child:
             if self.pidfd >= 0:
                 os.close(self.pidfd)
                 self.pidfd = -1
+                self.forget_namespaces()
                 self._ask()
             return self.returncode
+
+    def forget_namespaces(self) -> None:
+        """Close what it handed over."""
+        while self.namespaces:
+            os.close(self.namespaces.popitem()[1])
+
+    def duplicates(self) -> dict[str, int]:
+        """Others of its namespaces, which the caller closes; {}: it handed none over, or was reaped."""
+        with self._guard:
+            return {name: os.dup(descriptor) for name, descriptor in self.namespaces.items()}
 
     def watch(self) -> int | None:
         """Another pidfd of it, which the caller closes; None: it was reaped."""
@@ -92,6 +106,7 @@ class Child:
         # of a handle that nobody has asked and nobody has any more
         if getattr(self, "pidfd", -1) >= 0:
             os.close(self.pidfd)
+            self.forget_namespaces()
 
     def signal(self, signal: int) -> None:
         """Send it a signal; silent where it has ended."""
@@ -195,6 +210,7 @@ def _after_fork() -> None:
         if one.pidfd >= 0:
             os.close(one.pidfd)
             one.pidfd = -1
+            one.forget_namespaces()
         if one.control is not None:
             one.control.close()
     _children.clear()

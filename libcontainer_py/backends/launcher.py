@@ -58,7 +58,7 @@ class Launch:
         """
         ours, theirs = forkservers.socketpair()
         self.control: _socket.socket = ours
-        self._early: list[bytes] = []
+        self._early: list[tuple[bytes, int]] = []
         if stage is not None:
             ours.setsockopt(_socket.SOL_SOCKET, _socket.SO_PASSCRED, 1)  # see `_answer`
         self._server: int | None = None
@@ -169,9 +169,10 @@ class Launch:
                 )
             if said[:1] in words and by in (0, sender):
                 return said, descriptor
-            if descriptor >= 0:
+            if descriptor >= 0 and by:  # whoever is in the container may have sent it
                 os.close(descriptor)
-            self._early.append(said)
+                descriptor = -1
+            self._early.append((said, descriptor))
 
     def _watch(self) -> None:
         """Wait for a word, or for the server's end: init holds the other end of the socket too, and waits for us."""
@@ -190,12 +191,14 @@ class Launch:
 
     def hear(self) -> bytes:
         """Init's next word; b"" at its end."""
-        if self._early:
-            return self._early.pop(0)
-        said, descriptor, _ = _receive(self.control)
+        said, descriptor = self.hear_with()
         if descriptor >= 0:
             os.close(descriptor)
         return said
+
+    def hear_with(self) -> tuple[bytes, int]:
+        """Init's next word, and the descriptor that came along, which the caller closes; -1 for none."""
+        return self._early.pop(0) if self._early else _receive(self.control)[:2]
 
     def until_executed(self, child: children.Child, timeout: float) -> bytes:
         """Why a process that joined a container does not execute its program; b"" once it does, or has ended.
@@ -225,6 +228,13 @@ class Launch:
             os.close(self._server)
             self._server = None
 
+    def _forget(self) -> None:
+        """Close what came along with words that nobody will hear."""
+        while self._early:
+            _, descriptor = self._early.pop()
+            if descriptor >= 0:
+                os.close(descriptor)
+
     def discard(self) -> None:
         """Kill and reap what was asked for, whatever became of it, and close the control socket."""
         try:
@@ -238,6 +248,7 @@ class Launch:
             children.drop(child)
         finally:
             self.close()
+            self._forget()
             self.control.close()
 
 

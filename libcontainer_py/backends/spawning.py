@@ -23,6 +23,7 @@ from libcontainer_py.init import messages
 from libcontainer_py.kernel import process
 from libcontainer_py.kernel.constants import NAMESPACES
 from libcontainer_py.lifecycle import Operation, Status, refusal
+from libcontainer_py.plan import Step
 from libcontainer_py.plan.spawn import build_spawn
 from libcontainer_py.spec.validate import problems_of_process
 
@@ -32,7 +33,6 @@ if TYPE_CHECKING:
 
     from libcontainer_py.backends.base import SpawnRequest
     from libcontainer_py.backends.children import Child
-    from libcontainer_py.plan import Step
     from libcontainer_py.record import Record
     from libcontainer_py.spec import Spec
 
@@ -97,13 +97,11 @@ def spawn(record: Record, request: SpawnRequest, python: str | None) -> LinuxSpa
     group = within.make(record.cgroup_paths, f"command-{os.urandom(8).hex()}") if request.apart else None
     spawned = None
     try:
-        init = process.pidfd_open(*record.init)
-        if init is None:
-            raise refusal(record.id, Operation.SPAWN, Status.STOPPED)
-        opened.append(init)
-        steps = _plan(record, configuration, _namespaces(record.init.pid))
+        flags, joins, namespaces = _way_in(record)
+        opened.extend(namespaces.values())
+        steps = tuple(joins if step.name == "join" else step for step in _plan(record, configuration, flags))
         paths = {**record.cgroup_paths, **(group.paths if group is not None else {})}
-        descriptors = {"init": init, **_descriptors(record, paths, request, opened)}
+        descriptors = {**namespaces, **_descriptors(record, paths, request, opened)}
         for directory in _birthplaces(record, paths):
             child = _try(record, steps, descriptors, python, directory)
             if child is not None:
@@ -147,16 +145,37 @@ def _try(
     return child
 
 
-def kill_others(record: Record, python: str | None) -> None:
-    """SIGKILL to everybody in the container's pid namespace but its init, at one moment. Raises ContainerError."""
+def _way_in(record: Record) -> tuple[int, Step, dict[str, int]]:
+    """CLONE_NEW* of what is to be joined, the step that does so, and the descriptors for it, which the caller closes.
+
+    By the pidfd of init; where it has handed its namespaces over, since it may not be looked into, by these.
+    """
+    child = children.child(*record.init)
+    handed = {} if child is None else child.duplicates()
+    if handed:
+        pairs = tuple((f"{name} namespace", flag) for name, flag in NAMESPACES.values() if name in handed)
+        flags = sum(flag for _, flag in pairs)
+        step = Step("join_each", (pairs,), "linux.namespaces")
+        return flags, step, {f"{name} namespace": descriptor for name, descriptor in handed.items()}
     init = process.pidfd_open(*record.init)
     if init is None:
-        return
-    steps = (("join", (_namespaces(record.init.pid),)), ("clone", ()), ("kill_others", ()))
+        raise refusal(record.id, Operation.SPAWN, Status.STOPPED)
+    try:
+        flags = _namespaces(record.init.pid)
+    except BaseException:
+        os.close(init)
+        raise
+    return flags, Step("join", (flags,), "linux.namespaces"), {"init": init}
+
+
+def kill_others(record: Record, python: str | None) -> None:
+    """SIGKILL to everybody in the container's pid namespace but its init, at one moment. Raises ContainerError."""
+    _, joins, namespaces = _way_in(record)
+    steps = ((joins.name, joins.arguments), ("clone", ()), ("kill_others", ()))
     try:
         launch = Launch(python, 0, None, ((), None), {})
         try:
-            launch.instruct(steps, {"init": init})
+            launch.instruct(steps, namespaces)
             child, _ = launch.joined()
             launch.close()
             for one in children.joined(record.init):
@@ -170,7 +189,8 @@ def kill_others(record: Record, python: str | None) -> None:
             raise
         launch.control.close()
     finally:
-        os.close(init)
+        for descriptor in namespaces.values():
+            os.close(descriptor)
 
 
 def _configured(record: Record, request: SpawnRequest) -> Spec:
@@ -229,6 +249,8 @@ def _may_set_groups(pid: int) -> bool:
             return file.read().strip() != "deny"
     except FileNotFoundError:
         return True
+    except PermissionError:
+        return False  # one that an ordinary user may not look into: he has mapped his own id alone
 
 
 def _birthplaces(record: Record, paths: Mapping[str, str]) -> Iterator[int | None]:

@@ -17,7 +17,7 @@ from libcontainer_py.spec.mount_options import PROPAGATION
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping, Sequence
+    from collections.abc import Iterable, Iterator, Mapping, Sequence
 
     from libcontainer_py.plan.seccomp import Filter
     from libcontainer_py.plan.steps import HostFacts
@@ -68,7 +68,10 @@ def build(
     steps = [
         *_begin(container_id, made, spec),
         *(process.seccomp_listener(spec, one) if one is not None else ()),
-        *_filesystem(spec, bundle, rootfs, facts, cgroup_paths, list(_enter_cgroups(made, attach=attach))),
+        *_handing_over(
+            _filesystem(spec, bundle, rootfs, facts, cgroup_paths, list(_enter_cgroups(made, attach=attach))),
+            made if pid_1 == "idle" and "user" in made else set(),
+        ),
         *_program(spec, facts, one, state, warnings, user_namespace=user_namespace, groups=groups, pid_1=pid_1),
     ]
     offsets = _offsets(spec.linux) if "time" in made else None
@@ -76,6 +79,15 @@ def build(
     mapped = tuple(mounts.mapped(spec, bundle))
     on_host = tuple(_of_host(spec.linux, container_id))
     return Plan(flags, maps, joins, offsets, owner, tuple(steps), tuple(warnings), mapped, on_host)
+
+
+def _handing_over(steps: Iterable[Step], made: set[str]) -> Iterator[Step]:
+    """With these namespaces handed to the host, as the last thing before its /proc is left."""
+    for step in steps:
+        if step.name == "pivot" and made:
+            names = tuple(sorted(c.NAMESPACES[kind][0] for kind in made))
+            yield Step("namespaces", (names,), "who joins later cannot open them")
+        yield step
 
 
 def _of_host(linux: Linux, container_id: str) -> Iterator[Step]:

@@ -25,6 +25,7 @@ from libcontainer_py import (
     ProgramNotFound,
     Sandbox,
 )
+from libcontainer_py.backends.base import SpawnRequest
 from libcontainer_py.spec.config import Process, User
 from libcontainer_py.streams import DEVNULL
 from tests.crashes import readable
@@ -281,6 +282,45 @@ def test_without_a_cgroup_a_timeout_ends_all_commands(
     assert (done.stdout, done.returncode) == ("-9\non\n", 0), done.stderr
 
 
+def test_one_that_another_ones_timeout_ends_was_killed_by_us(
+    as_nobody: Callable[..., subprocess.CompletedProcess[str]],
+) -> None:
+    code = """
+        import threading
+        from libcontainer_py import ContainerTimeout, Sandbox
+        found = []
+        with Sandbox() as sandbox:
+            other = threading.Thread(target=lambda: found.append(sandbox.run(["sleep", "1000"], stdin=-3)))
+            other.start()
+            while sandbox.run(["sh", "-c", "ps -e -o comm= | grep -q ^sleep"], stdin=-3).returncode:
+                pass
+            try:
+                sandbox.run(["sleep", "1000"], timeout=0.2, stdin=-3)
+            except ContainerTimeout:
+                pass
+            other.join()
+        print(found[0].outcome, found[0].returncode)
+    """
+    done = as_nobody("-c", textwrap.dedent(code))
+    assert (done.stdout, done.returncode) == ("killed -9\n", 0), done.stderr
+
+
+def test_who_sent_the_signal_is_known(workshop: Workshop, container: Container) -> None:
+    backend = workshop.factory.backend
+    record = backend.load(container.id)
+    killed = backend.spawn(record, SpawnRequest(("/bin/busybox", "sleep", "1000")))
+    killed.signal(18)
+    assert not killed.killed
+    killed.signal(9)
+    assert killed.wait(timeout=PATIENCE) is not None
+    assert killed.killed
+    ended = backend.spawn(record, SpawnRequest(("/bin/busybox", "true")))
+    assert readable(ended.fileno())
+    ended.signal(9)  # it comes too late, and has ended nothing
+    assert ended.wait(timeout=PATIENCE) is not None
+    assert not ended.killed
+
+
 def test_no_cgroup_of_a_command_stays(sandbox: Sandbox) -> None:
     before = [sorted(os.listdir(path)) for path in cgroups_of(sandbox.container.id)]
     for _ in range(TIMES):
@@ -320,8 +360,9 @@ def test_a_sandbox(user: SomeUser) -> None:
 
 def test_orphans_are_reaped(sandbox: Sandbox) -> None:
     sandbox.run(["sh", "-c", "sh -c 'sleep 0.05 &'"], stdout=DEVNULL, stderr=DEVNULL, stdin=DEVNULL)
-    zombies = ["sh", "-c", "ps -e -o stat= | grep -c Z || true"]
-    await_that(lambda: sandbox.run(zombies, text=True, stdin=DEVNULL).stdout == "0\n")
+    # one that has ended and that nobody reaped would be listed for ever
+    count = ["sh", "-c", "ps -e -o comm= | grep -c ^sleep || true"]
+    await_that(lambda: sandbox.run(count, text=True, stdin=DEVNULL).stdout == "0\n")
 
 
 def test_users_of_a_sandbox() -> None:

@@ -14,11 +14,13 @@ from libcontainer_py import (
     PIPE,
     STDOUT,
     Backend,
+    Bind,
     BrokenStateWarning,
     ConfigError,
     Container,
     ContainerError,
     ContainerNotFound,
+    ContainerProcess,
     ContainerTimeout,
     Event,
     Events,
@@ -38,6 +40,7 @@ from libcontainer_py import (
     ProgramNotFound,
     Result,
     Sample,
+    Sandbox,
     Spec,
     StartError,
     State,
@@ -153,6 +156,25 @@ def commands() -> None:
     run(("ls", "-l"), env={"A": "b"}, cwd="/usr", stdin=DEVNULL, stdout=PIPE, stderr=STDOUT)
     with open("/dev/null", "wb") as file:
         run(["ls"], stdin=None, stdout=None, stderr=file, check=True, factory=Factory())
+
+
+def further(container: Container) -> None:
+    with Sandbox(rootfs="/r", binds={"/a": "/b"}, memory="64M", cpus=0.5, pids=9, user="nobody") as sandbox:
+        assert_type(sandbox, Sandbox)
+        assert_type(sandbox.run(["true"]), Result[bytes])
+        assert_type(sandbox.run(["true"], text=True, input="x"), Result[str])
+        assert_type(sandbox.spawn(["true"]), ContainerProcess)
+        assert_type(sandbox.container, Container)
+    assert_type(container.run(["true"]).stdout, bytes)
+    assert_type(container.run(["true"], encoding="utf-8").stdout, str)
+    assert_type(run(["true"], text=True, binds=[Bind("/a", "/b", writable=True)]).stdout, str)
+    process = container.spawn(["true"], stdout=PIPE)
+    assert_type(process.poll(), int | None)
+    assert_type(process.wait(1.5), int)
+    assert_type(process.communicate(b"x"), tuple[bytes, bytes])
+    for stream, chunk in process.stream():
+        assert_type(stream, str)
+        assert_type(chunk, bytes)
 
 
 def failures(container: Container) -> None:
