@@ -114,7 +114,7 @@ class Launch:
         try:
             self.control.sendmsg([marshal.dumps(tuple(descriptors))], forkservers.rights(descriptors.values()))
         except OSError as error:
-            if not _is_gone(self.control, error):
+            if not forkservers.is_gone(self.control, error):
                 raise
 
     def _instruct_by_memfd(self, data: bytes, descriptors: Mapping[str, int]) -> None:

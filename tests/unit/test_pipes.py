@@ -176,7 +176,11 @@ def test_only_our_ends_are_non_blocking() -> None:
     with Pipes(PIPE, PIPE, PIPE) as pipes:
         assert [os.get_blocking(number) for number in pipes.given if number is not None] == [True] * 3
         ours = [pipes.descriptor(name) for name in ("stdin", *pipes.outputs)]
+        driven = pipes.drive(Exchange(given=b"x" * MIB, outputs=pipes.outputs))
+        os.write(pipes.given[2] or -1, b"told")
+        assert next(driven) == ("stderr", b"told")
         assert [os.get_blocking(number) for number in ours if number is not None] == [False] * 3
+        assert [os.get_blocking(number) for number in pipes.given if number is not None] == [True] * 3
 
 
 def test_no_end_is_inherited() -> None:
