@@ -75,9 +75,9 @@ class Stage(NamedTuple):
 
 
 def lowest_versions() -> str:
-    """The lower bounds of the dependencies as exact requirements."""
+    """The lower bounds of the dependencies, and of the optional ones, as exact requirements."""
     text = (CHECKOUT / "pyproject.toml").read_text(encoding="utf-8")
-    (listed,) = re.findall(r"^dependencies = \[(.*)\]$", text, re.MULTILINE)
+    listed = " ".join(re.findall(r"^(?:dependencies|systemd) = \[(.*)\]$", text, re.MULTILINE))
     return " ".join(requirement.replace(">=", "==") for requirement in re.findall(r'"([^"]+)"', listed))
 
 

@@ -13,7 +13,7 @@ from libcontainer_py.backends.streams import streams_of
 from libcontainer_py.errors import ConfigError, CreateError, HookError, Problem, ProgramNotFound
 from libcontainer_py.init import messages
 from libcontainer_py.record import Init, Record
-from libcontainer_py.state import runc, runc_config
+from libcontainer_py.state import runc, runc_cgroups, runc_config
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     from libcontainer_py.cgroups.control import Change
     from libcontainer_py.plan import Step
     from libcontainer_py.record import Intent
-    from libcontainer_py.spec import Spec
+    from libcontainer_py.spec import Resources, Spec
 
 _ENOMEM = 12
 _BEGIN = 0xFFFF
@@ -70,8 +70,12 @@ class LinuxBirth:
         self._steps = preparation.plan.steps
         self._child: Child | None = None
         unified = None if preparation.cgroup is None else preparation.cgroup.paths.get("")
-        self._enters_late: bool = unified is not None and unified not in preparation.cgroup_paths
-        """Its cgroup was there before, so it cannot be born there; see `Cgroup.enter`."""
+        self._enters_late: bool = preparation.scope is not None or (
+            unified is not None and unified not in preparation.cgroup_paths
+        )
+        """Its cgroup was there before, so it cannot be born there; see `Cgroup.enter`. Or it is yet to be a scope."""
+        self._waiting: Child | None = None
+        """Already there, but without its plan."""
         opened: list[int] = []
         descriptors: dict[str, int] = {}
         try:
@@ -133,12 +137,28 @@ class LinuxBirth:
         memory = cgroup.paths.get("memory", cgroup.paths.get("", ""))
         if memory not in self._preparation.cgroup_paths:
             self._kills_before = cgroup.oom_kills()
-        made = cgroup.create_others() | shared
+        made = (cgroup.create_others() if self._preparation.scope is None else self._start_scope()) | shared
         cgroup.set_devices(self._preparation.device_rules())
-        limits = self._preparation.limits
-        if limits is not None:
-            self._limited.append(cgroup.set(limits))
+        if self._preparation.limits is not None:
+            self._limit(self._preparation.limits)
         return made
+
+    def _start_scope(self) -> dict[str, int]:
+        """Have systemd make the cgroup around init, which waits for its plan."""
+        if self._preparation.scope is None:
+            raise AssertionError("there is none")
+        self._waiting = self._launch.born()
+        made = self._preparation.scope.start(self._waiting.pid)
+        self._instruct()
+        return made
+
+    def _limit(self, limits: Resources) -> None:
+        """Of a scope systemd knows the limits already."""
+        scope, cgroup = self._preparation.scope, self._preparation.cgroup
+        if scope is not None:
+            self._limited.append(scope.set_files(limits))
+        elif cgroup is not None:
+            self._limited.append(cgroup.set(limits))
 
     def born(self) -> Init:
         """Give it what was made for it, and wait until it is there.
@@ -146,8 +166,8 @@ class LinuxBirth:
         Raises CreateError, LauncherError, UnsupportedPlatform.
         """
         opened: list[int] = []
-        child = None
-        if self._enters_late and self._preparation.cgroup is not None:
+        child = self._waiting
+        if self._enters_late and self._preparation.cgroup is not None and child is None:
             child = self._launch.born()
             self._preparation.cgroup.enter(child.pid)
             self._instruct()
@@ -164,9 +184,8 @@ class LinuxBirth:
 
     def _limit_tasks(self) -> None:
         """Now that init is there: on v2 it was cloned into its cgroup, where a limit of 0 lets nobody be born."""
-        cgroup, limits = self._preparation.cgroup, self._preparation.limit_of_tasks
-        if cgroup is not None and limits is not None:
-            self._limited.append(cgroup.set(limits))
+        if self._preparation.limit_of_tasks is not None:
+            self._limit(self._preparation.limit_of_tasks)
 
     def _unlimit(self) -> None:
         """Of a cgroup that was there before, a create that fails leaves nothing but what it found."""
@@ -312,6 +331,9 @@ class LinuxBirth:
             cgroup_config_path=_config_path(preparation),
             oom_kills=self._kills_before,
         )
+        if preparation.unit is not None:
+            config = document["config"]
+            config["cgroups"] = runc_cgroups.under_systemd(config["cgroups"], *preparation.unit)
         # start() will read just this text: so it is decoded already, while init goes on
         return runc.decode(runc.to_text(runc_config.without_nothing(document)), preparation.directory)
 

@@ -27,7 +27,7 @@ from libcontainer_py.state.sections import section
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
-    from typing import Any
+    from typing import Any, Literal
 
     from libcontainer_py.backends.base import Birth, CreateRequest, Preparation, Spawned, SpawnRequest, Watch
     from libcontainer_py.backends.preparation import LinuxPreparation
@@ -46,19 +46,30 @@ _LONGEST_WAIT = 1.0
 class LinuxBackend(Procedures):
     """Containers of this kernel, in state directories under `root`.
 
-    `python` is the interpreter that the fork server executes; by default sys.executable.
+    `python` is the interpreter that the fork server executes; by default sys.executable. `cgroup_driver` says who makes
+    the cgroups of new containers: "cgroupfs", we do; "systemd", it does, on cgroup v2, as a transient scope, of this
+    user's own systemd where this is not root. A container that exists is loaded with either.
     """
 
-    def __init__(self, root: str | None = None, *, python: str | None = None) -> None:
+    def __init__(
+        self,
+        root: str | None = None,
+        *,
+        python: str | None = None,
+        cgroup_driver: Literal["cgroupfs", "systemd"] = "cgroupfs",
+    ) -> None:
+        if cgroup_driver not in ("cgroupfs", "systemd"):
+            raise ValueError(f"a cgroup driver is cgroupfs or systemd, not {cgroup_driver!r}")
         self._given_root = root
         self._python = python
+        self._driver = cgroup_driver
         self._made: tuple[Directory, LinuxHost] | None = None
 
     def _parts(self) -> tuple[Directory, LinuxHost]:
         # made on first use, so that a Factory can be made anywhere, and reads nothing
         if self._made is None:
             _require_linux()
-            host = LinuxHost(self._python)
+            host = LinuxHost(self._python, self._driver)
             root = default_root() if self._given_root is None else self._given_root
 
             def frozen(container_id: str) -> bool:
@@ -84,14 +95,17 @@ class LinuxBackend(Procedures):
         from libcontainer_py.backends.preparation import LinuxPreparation, spec_of  # noqa: PLC0415
 
         request = CreateRequest(record.id, record.bundle)
-        return LinuxPreparation(request, record.directory, spec_of(request)).plan.explain()
+        under_systemd = bool(runc_cgroups.unit_of(_config_cgroups(record)))
+        driver = "systemd" if under_systemd else "cgroupfs"
+        return LinuxPreparation(request, record.directory, spec_of(request), driver=driver).plan.explain()
 
 
 class LinuxHost:
     """Processes, cgroups, hooks and the clock of this machine."""
 
-    def __init__(self, python: str | None = None) -> None:
+    def __init__(self, python: str | None = None, driver: str = "cgroupfs") -> None:
         self._python = python
+        self._driver = driver
 
     def now(self) -> float:
         """Seconds on CLOCK_MONOTONIC."""
@@ -121,7 +135,7 @@ class LinuxHost:
 
         spec = spec_of(request)
         birth.announce(spec, self._python)
-        preparation = LinuxPreparation(request, directory, spec)
+        preparation = LinuxPreparation(request, directory, spec, driver=self._driver)
         demands.check(preparation.spec, preparation.facts, preparation.resctrl, source=preparation.source)
         for warning in preparation.plan.warnings:
             warnings.warn(warning, ConfigWarning, stacklevel=4)
@@ -239,7 +253,7 @@ class LinuxHost:
         """What `config.cgroups` of state.json says."""
         from libcontainer_py.spec import Resources  # noqa: PLC0415  (attrs, for an update alone)
 
-        known = section(section(record.document, "config"), "cgroups")
+        known = _config_cgroups(record)
         try:
             return Resources.from_dict(runc_cgroups.resources_of(known))
         except (ConfigError, AttributeError, KeyError, TypeError) as error:
@@ -248,7 +262,12 @@ class LinuxHost:
 
     def set_resources(self, record: Record, given: Resources, after: Resources) -> LimitChange:
         """Write the control files, and the record."""
-        change = self._cgroup(record).set(given)
+        cgroup, unit = self._cgroup(record), runc_cgroups.unit_of(_config_cgroups(record))
+        if unit and "" in record.cgroup_paths:
+            from libcontainer_py.cgroups.systemd import Scope  # noqa: PLC0415  (jeepney, for who has systemd)
+
+            cgroup = Scope(record.cgroup_paths[""], unit)
+        change = cgroup.set(given)
         config = section(record.document, "config")
         limits = runc_cgroups.with_limits(section(config, "cgroups"), after.to_dict())
         document = {**record.document, "config": {**config, "cgroups": limits}}
@@ -276,6 +295,11 @@ class LinuxHost:
             found = resctrl.mounted()
             if found is not None:
                 found.remove(inodes)
+        scopes = [path for path in inodes if path.endswith(".scope")]
+        if scopes:
+            from libcontainer_py.cgroups import systemd  # noqa: PLC0415  (jeepney, for who has systemd)
+
+            systemd.forget(scopes)
 
     # -- hooks ----------------------------------------------------------------------------------------------------
 
@@ -331,6 +355,10 @@ def _outlive(pidfd: int, init: Init, timeout: float | None) -> bool:
         for one in map(pending.__getitem__, found):
             one.collect()
             children.drop(one)
+
+
+def _config_cgroups(record: Record) -> Mapping[str, Any]:
+    return section(section(record.document, "config"), "cgroups")
 
 
 def _is_still_its(record: Record) -> bool:

@@ -30,6 +30,8 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
     from typing import Any
 
+    from libcontainer_py.cgroups.systemd import Scope
+    from libcontainer_py.cgroups.units import Unit
     from libcontainer_py.spec.config import Hook
 
 _LARGEST_CONFIG = 16 << 20
@@ -46,14 +48,17 @@ _KINDS = {
 class LinuxPreparation:
     """A request, planned; `spec` is what `spec_of` gave."""
 
-    def __init__(self, request: CreateRequest, directory: str, spec: Spec) -> None:
+    def __init__(self, request: CreateRequest, directory: str, spec: Spec, *, driver: str = "cgroupfs") -> None:
+        """`driver` says who makes the cgroup: cgroupfs is we, else systemd."""
         self.request = request
         self.directory = directory
         self.spec: Spec = spec
         self.bundle: str = request.bundle or directory
         self.source: str = os.path.join(request.bundle, "config.json") if request.bundle else ""
         self.rootfs: str = self._find_rootfs(self.source)
-        self.cgroup: cgroups.Cgroup | None = self._find_cgroup()
+        self.unit: Unit | None = None
+        self.scope: Scope | None = self._find_scope() if driver == "systemd" else None
+        self.cgroup: cgroups.Cgroup | None = self._find_cgroup() if self.scope is None else self.scope
         self.limits: Resources | None
         self.limit_of_tasks: Resources | None
         self.limits, self.limit_of_tasks = self._find_limits()
@@ -128,9 +133,31 @@ class LinuxPreparation:
             raise ConfigError([Problem("root.path", f"{path} is not a directory", given)], source=source)
         return os.path.realpath(path)
 
+    def _find_scope(self) -> Scope:
+        """The scope of systemd that the container is to be in. Raises ConfigError, CgroupError, UnsupportedPlatform."""
+        from libcontainer_py.cgroups import systemd, units  # noqa: PLC0415  (socket, and jeepney, for this driver)
+
+        linux = self.spec.linux
+        wanted = linux.cgroups_path if linux is not None else None
+        properties, problems = units.annotated(self.spec.annotations)
+        try:
+            self.unit = units.parse(wanted, self.request.container_id)
+        except ValueError as error:
+            hint = "LinuxBackend(cgroup_driver='cgroupfs') takes paths" if wanted and "/" in wanted else ""
+            problems.append(Problem("linux.cgroupsPath", str(error), wanted, hint))
+        if problems or self.unit is None:
+            raise ConfigError(problems, source=self.source)
+        user = os.geteuid() != 0 or in_user_namespace()
+        resources = linux.resources if linux is not None else None
+        return systemd.find(self.unit, self.request.container_id, properties, resources, user=user)
+
     def _find_cgroup(self) -> cgroups.Cgroup | None:
         """The container's cgroup; None for one that asked for nothing, where we may make none."""
         wanted = self.spec.linux.cgroups_path if self.spec.linux is not None else None
+        if wanted and wanted.count(":") == 2 and "/" not in wanted:
+            reason = "is systemd's slice:prefix:name, and this backend makes its cgroups by itself"
+            hint = "LinuxBackend(cgroup_driver='systemd'), or a path such as /group/name"
+            raise ConfigError([Problem("linux.cgroupsPath", reason, wanted, hint)], source=self.source)
         cgroup = cgroups.for_container(wanted, self.request.container_id)
         if wanted or os.geteuid() == 0 or cgroup.permitted():
             return cgroup if cgroup.paths else None

@@ -157,14 +157,18 @@ class LinuxWatch:
     def _look(self, ready: frozenset[int]) -> None:
         if not self._seen.alive:
             return
+        # the figures first: where systemd made the cgroup, it removes it as soon as init has ended
+        notice = None if self._notices is None else self._notices.take(ready)
         if self._queue.descriptor in ready:
             self._read_queue()
         facts = self._observe()
         ooms, oom_kills, level = self._seen.ooms, self._seen.oom_kills, ""
-        if self._notices is not None:
-            # after the look at init, so that of one that ended all is counted
-            notice = self._notices.take(ready, ended=not facts.init_alive)
+        if self._notices is not None and notice is not None:
             ooms, oom_kills, level = ooms + notice.ooms, notice.oom_kills, notice.level
+            if not facts.init_alive:
+                # once more, so that of one that ended all is counted
+                last = self._notices.take(frozenset(), ended=True)
+                ooms, oom_kills = ooms + last.ooms, last.oom_kills
         created = facts.fifo_present if facts.init_alive else self._ended_at_fifo()
         now = Seen(facts.init_alive, self._seen.created and created, facts.frozen, ooms, oom_kills)
         found = changes(self._seen, now)

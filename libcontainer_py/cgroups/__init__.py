@@ -7,6 +7,7 @@
     devicefilter  the same rules as a BPF program, for v2
     controllers   limits: what `linux.resources` says, written to the files of each controller
     control       those files: written with errors that tell everything, and so that it can be undone
+    systemd       a cgroup of v2 that systemd makes; bus speaks to it, units and gvariant know its words
     notices       what the kernel tells by itself, to wait for
     statistics    what was used, and how it was held back
     killing       ending every process

@@ -14,23 +14,30 @@ from libcontainer_py.errors import CgroupError
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Callable, Mapping
 
 
 class Change:
     """What was written to control files, and what stood there before."""
 
-    __slots__ = ("_before",)
+    __slots__ = ("_before", "_undo")
 
     def __init__(self) -> None:
         self._before: list[tuple[str, str]] = []
+        self._undo: list[Callable[[], None]] = []
 
     def note(self, path: str, before: str) -> None:
         """Say that `path` was written to; `before` is what to write to have it as it was."""
         self._before.append((path, before))
 
+    def note_undo(self, undo: Callable[[], None]) -> None:
+        """Say what else is to be done to have it as it was, before the files are written back."""
+        self._undo.append(undo)
+
     def undo(self) -> None:
         """Write back what stood there, the last first. What the kernel does not take back stays as it is."""
+        while self._undo:
+            self._undo.pop()()
         while self._before:
             path, before = self._before.pop()
             try:

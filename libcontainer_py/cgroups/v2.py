@@ -80,8 +80,8 @@ class CgroupV2(Cgroup):
             finally:
                 os.close(directory)
         except OSError as error:
-            if error.errno == errno.EPERM and in_user_namespace():
-                return  # bpf(2) is not for us there, and no device can be made there either
+            if error.errno == errno.EPERM and (in_user_namespace() or os.geteuid()):
+                return  # bpf(2) is not for us then; and in a container's user namespace no device can be made either
             raise failure(self.path, "its device rules cannot be set", error) from error
 
     def set(self, resources: Resources) -> Change:

@@ -315,9 +315,4 @@ def unsupported(spec: Spec) -> list[Problem]:
     if spec.process and spec.process.terminal:
         hint = "terminals come later; set it to false"
         found.append(Problem("process.terminal", _LATER, value=True, hint=hint))
-    if spec.linux:
-        cgroup = spec.linux.cgroups_path or ""
-        if cgroup.count(":") == 2 and "/" not in cgroup:
-            hint = "write it as a path, such as /system.slice/name"
-            found.append(Problem("linux.cgroupsPath", f"systemd's slice:prefix:name is {_LATER}", cgroup, hint))
     return found

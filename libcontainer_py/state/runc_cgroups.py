@@ -101,6 +101,20 @@ def configuration(
     return {**where, "scope_prefix": "", "devices": rules, **limits, "Systemd": False, "Rootless": rootless}
 
 
+def under_systemd(cgroups: Mapping[str, Any], parent: str, prefix: str, name: str) -> dict[str, Any]:
+    """`cgroups` of a container in a scope: the parts of slice:prefix:name, which runc makes the unit's name of."""
+    rest = {key: value for key, value in cgroups.items() if key != "path"}
+    return {**rest, "name": name, **({"parent": parent} if parent else {}), "scope_prefix": prefix, "Systemd": True}
+
+
+def unit_of(cgroups: Mapping[str, Any]) -> str:
+    """The name of the unit of a container that is under systemd, else ""."""
+    if cgroups.get("Systemd") is not True:
+        return ""
+    name = str(cgroups.get("name") or "")
+    return name if name.endswith(".slice") else f"{cgroups.get('scope_prefix') or ''}-{name}.scope"
+
+
 def with_limits(cgroups: Mapping[str, Any], resources: Mapping[str, Any]) -> dict[str, Any]:
     """`cgroups` with other limits, and all else as it was, device rules too."""
     return {**{key: value for key, value in cgroups.items() if key not in _LIMITS}, **_limits(resources)}

@@ -83,7 +83,7 @@ def test_the_wheel_says_what_it_is(built: Built) -> None:
     assert metadata["Requires-Python"] == ">=3.10"
     needed = [line.partition(";") for line in metadata.get_all("Requires-Dist", [])]
     assert sorted(name.split(">")[0] for name, _, extra in needed if not extra) == ["attrs", "typing-extensions"]
-    assert set(metadata.get_all("Provides-Extra", [])) == {"test"}
+    assert set(metadata.get_all("Provides-Extra", [])) == {"systemd", "test"}
 
 
 def test_the_sdist_has_all_that_a_distributor_needs(built: Built) -> None:

@@ -97,3 +97,15 @@ def test_the_kernel_tests_pass_on_cgroup_v2(root_only: None) -> None:
     print(done.stdout)
     assert done.returncode == 0, done.stdout[-6000:] + done.stderr[-2000:]
     assert " passed" in done.stdout
+
+
+@pytest.mark.slow
+def test_containers_in_scopes_of_systemd(root_only: None) -> None:
+    if not Path("/lib/systemd/systemd").exists():
+        pytest.skip("systemd is missing: apt-get install systemd dbus")
+    chosen = ["-m", "pytest", "-q", "-p", "no:cacheprovider", "tests/kernel/test_systemd.py"]
+    done = run("--systemd", sys.executable, *chosen, timeout=900)
+    print(done.stdout)
+    assert done.returncode == 0, done.stdout[-6000:] + done.stderr[-2000:]
+    assert " passed" in done.stdout
+    assert "skipped" not in done.stdout

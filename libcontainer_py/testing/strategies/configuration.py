@@ -48,7 +48,6 @@ if TYPE_CHECKING:
 # What a version may not support: the least that shows it.
 _SHOWS: dict[str, Spec] = {
     "terminal": Spec(process=Process(terminal=True)),
-    "slice": Spec(linux=Linux(cgroups_path="system.slice:prefix:name")),
 }
 
 _SYSCTLS = {
@@ -140,12 +139,11 @@ def _is_consistent(profile: Seccomp) -> bool:
 
 
 @cache
-def _sections(without: frozenset[str]) -> st.SearchStrategy[Linux]:
+def _sections() -> st.SearchStrategy[Linux]:
     """What does not depend on the namespaces."""
-    groups = paths | relative_paths
     optional: dict[str, st.SearchStrategy[Any]] = {
         "resources": st.one_of([drawn(version, frozenset[str]()) for version in (None, 1, 2)]),
-        "cgroups_path": groups if "slice" in without else groups | st.just("system.slice:prefix:name"),
+        "cgroups_path": paths | relative_paths,
         "devices": _devices(),
         "seccomp": seccomp_profiles().filter(_is_consistent),
         "rootfs_propagation": st.sampled_from(sorted(validate.PROPAGATIONS)),
@@ -167,7 +165,7 @@ def _tops(without: frozenset[str]) -> st.SearchStrategy[Spec]:
         "oci_version": st.sampled_from(["1.3.0", "1.0.2", "1.2.1-rc.1+dev"]),
         "process": processes(terminals="terminal" not in without),
         "root": root,
-        "linux": _sections(without),
+        "linux": _sections(),
     }
     optional: dict[str, st.SearchStrategy[Any]] = {
         "mounts": mounts(),

@@ -63,6 +63,7 @@ def factories(spec: Spec, backend: Backend) -> None:
     Factory(Path("/run/x"))
     Factory(backend=backend)
     Factory(backend=LinuxBackend("/run/x"))
+    Factory(backend=LinuxBackend(python="/usr/bin/python3", cgroup_driver="systemd"))
     Factory(backend=MemoryBackend())
     factory = Factory()
     assert_type(factory.create("c1", "/bundle"), Container)
