@@ -41,7 +41,7 @@ class BusError(Exception):
 
     def __init__(self, name: str, text: str) -> None:
         super().__init__(text)
-        self.name = name.rpartition(".")[2]
+        self.name: str = name.rpartition(".")[2]
         """Its last part: UnitExists, NoSuchUnit."""
 
 

@@ -443,8 +443,10 @@ def test_killed_at_every_step(shop: Workshop) -> None:
             Stepped(Directory(str(shop.root)), line, "store"),  # type: ignore[arg-type]
             Stepped(LinuxHost(None, "systemd"), line, "host"),  # type: ignore[arg-type]
         )
-        procedures.create(CreateRequest("box", str(bundle), stdin=DEVNULL, stdout=DEVNULL, stderr=DEVNULL))
-        procedures.destroy("box", force=True)
+        record = procedures.create(CreateRequest("box", str(bundle), stdin=DEVNULL, stdout=DEVNULL, stderr=DEVNULL))
+        procedures.kill(record)
+        procedures.wait(record, timeout=PATIENCE)  # so that the steps are the same each time
+        procedures.destroy("box", force=False)
         return line.names
 
     with orphanage() as home:
