@@ -19,6 +19,7 @@ from libcontainer_py.spec import CPU, Resources
 from libcontainer_py.testing import strategies
 from tests.bundles import config
 from tests.crashes import PATIENCE
+from tests.disks import weighed
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -260,6 +261,17 @@ def test_a_setting(pair: Pair, name: str) -> None:
         return
     if not theirs.error:
         assert rows_of(theirs, ours) <= rows
+
+
+def test_the_weight_of_a_device(pair: Pair, tmp_path: Path) -> None:
+    with weighed(tmp_path) as (major, minor):
+        device = {"major": major, "minor": minor, "weight": 300}
+        theirs, ours = (
+            pair.theirs({"blockIO": {"weightDevice": [device]}}),
+            pair.ours({"blockIO": {"weightDevice": [device]}}),
+        )
+    assert (theirs.error, ours.error, rows_of(theirs, ours)) == ("", "", set())
+    assert any(f"{major}:{minor} 300" in text for text in ours.files.values())
 
 
 def test_each_row_is_documented_and_shown() -> None:

@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pytest
 
+from tests.disks import weighed
 from tests.kernel.users import USERS, User
 from tests.kernel.workshop import NOBODY, PATIENCE, Workshop, python_for_everybody
 
@@ -26,6 +27,13 @@ def workshop(tmp_path: Path, root_only: None, peer: Callable[[str], str]) -> Ite
     shop = Workshop(tmp_path, peer("busybox"))
     yield shop
     shop.clean()
+
+
+@pytest.fixture
+def weighed_disk(tmp_path: Path, root_only: None) -> Iterator[tuple[int, int]]:
+    """The numbers of a block device whose scheduler weighs."""
+    with weighed(tmp_path) as numbers:
+        yield numbers
 
 
 @pytest.fixture(scope="session")

@@ -29,7 +29,8 @@ _DEVICE = {
 
 def apply_v1(at: Controller, block_io: BlockIO) -> None:
     """blkio.weight (blkio.bfq.weight since Linux 5.0), blkio.leaf_weight, and blkio.throttle.*."""
-    weight = "blkio.weight" if at.has("blkio.weight") else "blkio.bfq.weight"
+    # BFQ takes no 0 for a device (ERANGE), where CFQ took it for none
+    weight, none = ("blkio.weight", "0") if at.has("blkio.weight") else ("blkio.bfq.weight", "default")
     if block_io.weight:
         at.write("blockIO.weight", weight, block_io.weight, hints=_DEVICE)
     if block_io.leaf_weight:
@@ -37,7 +38,7 @@ def apply_v1(at: Controller, block_io: BlockIO) -> None:
     for index, device in enumerate(block_io.weight_device):
         field, key = f"blockIO.weightDevice[{index}]", f"{device.major}:{device.minor}"
         if device.weight:
-            at.write_keyed(f"{field}.weight", f"{weight}_device", key, device.weight, reset="0", hints=_DEVICE)
+            at.write_keyed(f"{field}.weight", f"{weight}_device", key, device.weight, reset=none, hints=_DEVICE)
         if device.leaf_weight:
             leaf = "blkio.leaf_weight_device"
             at.write_keyed(f"{field}.leafWeight", leaf, key, device.leaf_weight, reset="0", hints=_NO_LEAVES)
@@ -59,7 +60,7 @@ def apply_v2(at: Controller, block_io: BlockIO) -> None:
         if device.weight:
             weight = device.weight if with_bfq else weights.io_weight(device.weight)
             field, key = f"blockIO.weightDevice[{index}].weight", f"{device.major}:{device.minor}"
-            at.write_keyed(field, file, key, weight, reset="0" if with_bfq else "default", hints=_DEVICE)
+            at.write_keyed(field, file, key, weight, reset="default", hints=_DEVICE)
     for field, name, throttle in _throttles(block_io):
         key = f"{throttle.major}:{throttle.minor}"
         at.write_keyed(field, "io.max", key, f"{name}={throttle.rate or 'max'}", reset=f"{name}=max", hints=_DEVICE)

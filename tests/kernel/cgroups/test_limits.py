@@ -13,6 +13,7 @@ from libcontainer_py import cgroups
 from libcontainer_py.cgroups import Mode
 from libcontainer_py.errors import CgroupError
 from libcontainer_py.spec import Resources
+from tests.disks import unweighed
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -487,6 +488,63 @@ def test_weight_of_blocks(cgroup: Cgroup) -> None:
     assert shown(directory, file)[0].removeprefix("default ") == expected
     change.undo()
     assert shown(directory, file) == before
+
+
+def test_the_weight_of_a_device(cgroup: Cgroup, weighed_disk: tuple[int, int]) -> None:
+    file = place(cgroup, "io" if on_v2() else "blkio") / ("io.bfq.weight" if on_v2() else "blkio.bfq.weight_device")
+    major, minor = weighed_disk
+    device, there = f"{major}:{minor}", {"major": major, "minor": minor}
+    first = set_limits(cgroup, blockIO={"weightDevice": [{**there, "weight": 300}]})
+    assert file.read_text().splitlines() == ["default 100", f"{device} 300"]
+    second = set_limits(cgroup, blockIO={"weightDevice": [{**there, "weight": 1000}]})
+    assert file.read_text().splitlines() == ["default 100", f"{device} 1000"]
+    second.undo()
+    assert file.read_text().splitlines() == ["default 100", f"{device} 300"]
+    error = refused(
+        cgroup, blockIO={"weightDevice": [{**there, "weight": 10}, {**NO_DEVICE, "weight": 10}]}, pids={"limit": 5}
+    )
+    assert (error.path, error.errno) == (str(file), errno.ENODEV)
+    assert error.field == "blockIO.weightDevice[1].weight"
+    assert file.read_text().splitlines() == ["default 100", f"{device} 300"]
+    first.undo()
+    assert file.read_text().splitlines() == ["default 100"]
+
+
+def test_a_device_that_does_not_weigh(cgroup: Cgroup) -> None:
+    directory = place(cgroup, "io" if on_v2() else "blkio")
+    numbers = unweighed()
+    if numbers is None:
+        pytest.skip("needs a block device without BFQ")
+    major, minor = numbers
+    error = refused(cgroup, blockIO={"weightDevice": [{"major": major, "minor": minor, "weight": 300}]})
+    assert error.path.startswith((f"{directory}/io.", f"{directory}/blkio.bfq.weight_device"))
+    assert error.errno in (errno.EOPNOTSUPP, errno.ENOENT)
+    assert (error.field, error.value) == ("blockIO.weightDevice[0].weight", f"{major}:{minor} 300")
+    assert "BFQ" in error.hint
+
+
+@pytest.mark.parametrize(
+    ("block_io", "field", "file"),
+    [
+        ({"leafWeight": 300}, "blockIO.leafWeight", "blkio.leaf_weight"),
+        (
+            {"weightDevice": [{"major": 7, "minor": 0, "leafWeight": 300}]},
+            "blockIO.weightDevice[0].leafWeight",
+            "blkio.leaf_weight_device",
+        ),
+    ],
+)
+def test_leaves_have_no_weight(cgroup: Cgroup, block_io: dict[str, Any], field: str, file: str) -> None:
+    """On no kernel since 5.0; and what was written before is undone."""
+    pids = place(cgroup, "pids")
+    directory = place(cgroup, "io" if on_v2() else "blkio")
+    error = refused(cgroup, pids={"limit": 5}, blockIO=block_io)
+    assert error.field == field
+    assert (error.path, error.errno) == (
+        (str(directory), errno.EOPNOTSUPP) if on_v2() else (f"{directory}/{file}", errno.ENOENT)
+    )
+    assert "leave" in error.hint
+    assert shown(pids, "pids.max") == ["max"]
 
 
 # -- huge pages, network, unified -------------------------------------------------------------------------------------
