@@ -19,12 +19,13 @@ from typing import Any
 
 import pytest
 
-from libcontainer_py import CreateError, cgroups
+from libcontainer_py import CgroupError, ConfigError, CreateError, cgroups
 from libcontainer_py.backends.base import SpawnRequest
 from libcontainer_py.cgroups import Mode
 from libcontainer_py.kernel import constants as c
 from libcontainer_py.spec import Resources
-from tests.kernel.workshop import PATIENCE, Config, Workshop, runc_spec
+from tests.disks import unweighed
+from tests.kernel.workshop import PATIENCE, Config, Workshop, cgroups_of, runc_spec
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -114,6 +115,35 @@ def test_processors_of_a_further_process(workshop: Workshop, final: bool) -> Non
         finally:
             spawned.signal(9)
             assert spawned.wait(timeout=PATIENCE) is not None
+
+
+@pytest.mark.parametrize(("domain", "number"), [("LINUX", 0), ("LINUX32", 8)])
+def test_the_domain_of_a_personality(workshop: Workshop, domain: str, number: int) -> None:
+    """PER_LINUX and PER_LINUX32, without any of the flags in the higher bits; for further processes too."""
+    config = runc_spec()
+    config["linux"]["personality"] = {"domain": domain, "flags": []}
+    assert int(workshop.sh(config, "cat /proc/self/personality"), 16) == number
+    config["process"]["args"] = ["/bin/busybox", "sleep", "1000"]
+    with workshop.create(config) as container:
+        spawned = container._backend.spawn(container._record, SpawnRequest(("/bin/busybox", "sleep", "1000")))
+        try:
+            for pid in (container.init_pid, spawned.pid):
+                assert int(Path(f"/proc/{pid}/personality").read_text(), 16) == number
+        finally:
+            spawned.signal(9)
+            assert spawned.wait(timeout=PATIENCE) is not None
+
+
+def test_flags_of_a_personality(workshop: Workshop) -> None:
+    """Not even those that the kernel has: "Currently no flag values are supported". Source: config-linux.md."""
+    config = runc_spec()
+    config["linux"]["personality"] = {"domain": "LINUX", "flags": ["ADDR_NO_RANDOMIZE"]}
+    container_id = workshop.new_id()
+    with pytest.raises(ConfigError) as caught:
+        workshop.factory.create(container_id, workshop.bundle(config))
+    (problem,) = caught.value.problems
+    assert (problem.path, problem.value) == ("linux.personality.flags", ["ADDR_NO_RANDOMIZE"])
+    assert (workshop.entries(), cgroups_of(container_id)) == ([], [])
 
 
 # -- control groups, as the container sees its own --------------------------------------------------------------------
@@ -217,6 +247,56 @@ def test_throttled_devices(workshop: Workshop) -> None:
     v1 = {f"blkio/blkio.throttle.{names[name][0]}_device": f"{disks[0]} {rate}" for name, rate in rates.items()}
     v2 = {"io.max": f"{disks[0]} " + " ".join(f"{names[name][1]}={rate}" for name, rate in rates.items())}
     seen(workshop, {"blockIO": wanted}, v1, v2)
+
+
+def test_the_weight_of_a_device(workshop: Workshop, weighed_disk: tuple[int, int]) -> None:
+    major, minor = weighed_disk
+    config = runc_spec()
+    wanted = {"weight": 200, "weightDevice": [{"major": major, "minor": minor, "weight": 300}]}
+    config["linux"]["resources"]["blockIO"] = wanted
+    file = "io.bfq.weight" if on_v2() else "blkio/blkio.bfq.weight_device"
+    assert workshop.sh(config, f"cat /sys/fs/cgroup/{file}").splitlines() == ["default 200", f"{major}:{minor} 300"]
+
+
+LEAVES = [
+    ({"leafWeight": 300}, "blockIO.leafWeight"),
+    (
+        {"weightDevice": [{"major": 7, "minor": 0, "leafWeight": 300}]},
+        "blockIO.weightDevice[0].leafWeight",
+    ),
+]
+
+
+def cannot_be_had(workshop: Workshop, resources: Config) -> CgroupError:
+    """The error with which no container is made; nothing of it is left."""
+    needs("io" if on_v2() else "blkio")
+    config = runc_spec()
+    config["linux"]["resources"] |= resources
+    container_id = workshop.new_id()
+    with pytest.raises(CgroupError) as caught:
+        workshop.factory.create(container_id, workshop.bundle(config))
+    assert (workshop.entries(), cgroups_of(container_id)) == ([], [])
+    return caught.value
+
+
+@pytest.mark.parametrize(("block_io", "field"), LEAVES, ids=["all", "device"])
+def test_the_weight_of_leaves(workshop: Workshop, block_io: Config, field: str) -> None:
+    error = cannot_be_had(workshop, {"blockIO": block_io})
+    file = "blkio.leaf_weight_device" if "Device" in field else "blkio.leaf_weight"
+    assert error.field == field
+    assert on_v2() or (os.path.basename(error.path), error.errno) == (file, errno.ENOENT)
+    assert not on_v2() or error.errno == errno.EOPNOTSUPP
+
+
+def test_the_weight_of_a_device_that_does_not_weigh(workshop: Workshop) -> None:
+    numbers = unweighed()
+    if numbers is None:
+        pytest.skip("needs a block device without BFQ")
+    device = {"major": numbers[0], "minor": numbers[1], "weight": 300}
+    error = cannot_be_had(workshop, {"blockIO": {"weightDevice": [device]}})
+    assert error.field == "blockIO.weightDevice[0].weight"
+    assert os.path.basename(error.path) in ("blkio.bfq.weight_device", "io.bfq.weight", "io.weight")
+    assert "BFQ" in error.hint
 
 
 def test_huge_pages(workshop: Workshop) -> None:

@@ -290,3 +290,11 @@ def a_filter_for_machines_of_another_byte_order(config: Config) -> None:
 @configuration(refused=True)
 def a_filter_of_an_unknown_action(config: Config) -> None:
     seccomp(config, {"names": ["keyctl"], "action": "SCMP_ACT_SHRUG"})
+
+
+# -- personality -------------------------------------------------------------------------------------------------------
+
+
+@configuration("of no effect")
+def flags_of_a_personality(config: Config) -> None:
+    config["linux"]["personality"] = {"domain": "LINUX", "flags": ["ADDR_NO_RANDOMIZE"]}
