@@ -172,18 +172,26 @@ def kill_others(record: Record, python: str | None) -> None:
     """SIGKILL to everybody in the container's pid namespace but its init, at one moment. Raises ContainerError."""
     _, joins, namespaces = _way_in(record)
     steps = ((joins.name, joins.arguments), ("clone", ()), ("kill_others", ()))
+    # before the order goes out: whoever waits for one of them may learn of its end at once
+    marked = [
+        one
+        for one in children.joined(record.init)
+        if not one.killed and one.pidfd >= 0 and not process.has_ended(one.pidfd)
+    ]
+    for one in marked:
+        one.killed = True
+    done = False
     try:
         launch = Launch(python, 0, None, ((), None), {})
         try:
             launch.instruct(steps, namespaces)
             child, _ = launch.joined()
             launch.close()
-            for one in children.joined(record.init):
-                one.killed |= one.pidfd >= 0 and not process.has_ended(one.pidfd)
             if child is not None:
                 launch.until_executed(child, EXECUTE_TIMEOUT)
                 child.reap()
                 children.drop(child)
+                done = True
         except BaseException:
             launch.discard()
             raise
@@ -191,6 +199,9 @@ def kill_others(record: Record, python: str | None) -> None:
     finally:
         for descriptor in namespaces.values():
             os.close(descriptor)
+        if not done:
+            for one in marked:
+                one.killed = False
 
 
 def _configured(record: Record, request: SpawnRequest) -> Spec:
