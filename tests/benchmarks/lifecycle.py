@@ -4,7 +4,7 @@
 
 Rows: create, start, wait, delete of /bin/true here; `runc run`; `crun run` (in a mount namespace without the hybrid's
 /sys/fs/cgroup/unified, which crun refuses); ours again with this process holding 1 GiB and 20 threads; load + status
-against `runc state`. The state directories lie on /dev/shm for all of them, as /run is a tmpfs on most systems.
+against `runc state`.
 """
 
 from __future__ import annotations
@@ -13,16 +13,11 @@ import argparse
 import json
 import os
 import shutil
-import statistics
-import subprocess
 import sys
-import tempfile
 import threading
-import time
-from collections.abc import Callable
 from pathlib import Path
 
-sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
+from common import bundle, call, life, measure, place, ratio, show, without_unified
 
 from libcontainer_py import DEVNULL, Factory
 from libcontainer_py.backends import forkservers
@@ -36,112 +31,59 @@ def main() -> None:
     parser.add_argument("--rounds", type=int, default=60)
     parser.add_argument("--skip-large", action="store_true", help="leave out the host of 1 GiB and 20 threads")
     options = parser.parse_args()
-    place = Path(tempfile.mkdtemp(prefix="lcpy-bench-", dir="/dev/shm"))
-    try:
-        _report(place, options.rounds, large=not options.skip_large)
-    finally:
-        forkservers.shutdown()
-        shutil.rmtree(place)
+    with place() as folder:
+        _report(folder, options.rounds, large=not options.skip_large)
 
 
-def _report(place: Path, rounds: int, *, large: bool) -> None:
-    bundle = _bundle(place)
-    factory = Factory(place / "ours")
-    ours = _measure({"ours": lambda: _life(factory, bundle), "runc run": lambda: _runc(place, bundle)}, rounds)
-    crun = _crun(bundle, rounds)
-    states = _states(place, factory, bundle, rounds)
-    print(f"medians of {rounds} interleaved rounds, milliseconds")
-    for name, seconds in {**ours, **crun, **states}.items():
-        print(f"  {name:28} {seconds * 1000:8.2f}")
-    print(f"create to delete / runc run      {ours['ours'] / ours['runc run']:.2f}  (aim: at most 0.40)")
+def _report(folder: Path, rounds: int, *, large: bool) -> None:
+    made = bundle(folder, "true")
+    factory = Factory(folder / "ours")
+    runc = ["runc", "--root", str(folder / "runc"), "run", "--bundle", str(made), "bench"]
+    ours = measure({"ours": lambda: life(factory, made), "runc run": lambda: call(*runc)}, rounds)
+    crun = _crun(made, rounds)
+    states = _states(folder, factory, made, rounds)
+    show(rounds, ours, crun, states)
+    ratio("create to delete / runc run", ours["ours"] / ours["runc run"], "at most 0.40")
     if crun:
-        print(
-            f"create to delete / crun run      {crun['ours beside crun'] / crun['crun run']:.2f}  (aim: at most 1.00)"
-        )
-    print(
-        f"load + status / runc state       {states['load + status'] / states['runc state']:.3f}  (aim: at most 0.050)"
-    )
+        ratio("create to delete / crun run", crun["ours beside crun"] / crun["crun run"], "at most 1.00")
+    ratio("load + status / runc state", states["load + status"] / states["runc state"], "at most 0.050")
     if large:
-        small, big = _large(factory, bundle, rounds)
-        print(f"with 1 GiB and 20 threads        {big / small:.2f}  (aim: at most 1.25; {big * 1000:.2f} ms)")
+        small, big = _large(factory, made, rounds)
+        ratio("with 1 GiB and 20 threads", big / small, f"at most 1.25; {big * 1000:.2f} ms")
 
 
-def _bundle(place: Path) -> Path:
-    """What `runc spec` writes, with /bin/true of busybox and without a terminal."""
-    bundle = place / "bundle"
-    (bundle / "rootfs/bin").mkdir(parents=True)
-    shutil.copy("/bin/busybox", bundle / "rootfs/bin/busybox")
-    (bundle / "rootfs/bin/true").symlink_to("busybox")
-    subprocess.run(["runc", "spec"], cwd=bundle, check=True)
-    path = bundle / "config.json"
-    config = json.loads(path.read_text())
-    config["process"] |= {"terminal": False, "args": ["/bin/true"]}
-    path.write_text(json.dumps(config))
-    return bundle
-
-
-def _life(factory: Factory, bundle: Path) -> None:
-    with factory.create("bench", bundle, stdin=DEVNULL, stdout=DEVNULL) as container:
-        container.start()
-        assert container.wait(10).returncode == 0
-        container.delete()
-
-
-def _runc(place: Path, bundle: Path) -> None:
-    _call("runc", "--root", str(place / "runc"), "run", "--bundle", str(bundle), "bench")
-
-
-def _call(*arguments: str) -> None:
-    subprocess.run(arguments, check=True, stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL)
-
-
-def _measure(subjects: dict[str, Callable[[], None]], rounds: int) -> dict[str, float]:
-    """The median seconds of each, measured in turn."""
-    times: dict[str, list[float]] = {name: [] for name in subjects}
-    for subject in subjects.values():
-        subject()  # warm
-    for _ in range(rounds):
-        for name, subject in subjects.items():
-            begin = time.perf_counter()
-            subject()
-            times[name].append(time.perf_counter() - begin)
-    return {name: statistics.median(series) for name, series in times.items()}
-
-
-def _crun(bundle: Path, rounds: int) -> dict[str, float]:
-    """Ours and crun's in a mount namespace without `unified`, in a process of its own."""
+def _crun(made: Path, rounds: int) -> dict[str, float]:
+    """Ours and crun's, in a process of its own."""
     if shutil.which("crun") is None:
         print("crun is not installed: its row is left out")
         return {}
-    program = [sys.executable, __file__, "--beside-crun", str(bundle), str(rounds)]
-    script = 'mount --make-rprivate / && { umount /sys/fs/cgroup/unified 2>/dev/null; true; } && exec "$@"'
-    done = subprocess.run(["unshare", "-m", "sh", "-c", script, "sh", *program], stdout=subprocess.PIPE, check=True)
-    return json.loads(done.stdout)
+    found: dict[str, float] = json.loads(without_unified(__file__, "--beside-crun", str(made), str(rounds)))
+    return found
 
 
-def _beside_crun(bundle: str, rounds: str) -> None:
-    place = Path(bundle).parent
-    factory = Factory(place / "beside-crun")
-    crun = ["crun", "--root", str(place / "crun"), "run", "--bundle", bundle, "bench"]
-    subjects = {"ours beside crun": lambda: _life(factory, Path(bundle)), "crun run": lambda: _call(*crun)}
-    print(json.dumps(_measure(subjects, int(rounds))))
+def _beside_crun(made: str, rounds: str) -> None:
+    folder = Path(made).parent
+    factory = Factory(folder / "beside-crun")
+    crun = ["crun", "--root", str(folder / "crun"), "run", "--bundle", made, "bench"]
+    subjects = {"ours beside crun": lambda: life(factory, Path(made)), "crun run": lambda: call(*crun)}
+    print(json.dumps(measure(subjects, int(rounds))))
     forkservers.shutdown()
 
 
-def _states(place: Path, factory: Factory, bundle: Path, rounds: int) -> dict[str, float]:
-    root = str(place / "ours")
-    with factory.create("state", bundle, stdin=DEVNULL, stdout=DEVNULL):
+def _states(folder: Path, factory: Factory, made: Path, rounds: int) -> dict[str, float]:
+    root = str(folder / "ours")
+    with factory.create("state", made, stdin=DEVNULL, stdout=DEVNULL):
 
         def load() -> None:
             assert Factory(root).load("state").status == "created"
 
         runc = ["runc", "--root", root, "state", "state"]
-        return _measure({"load + status": load, "runc state": lambda: _call(*runc)}, rounds)
+        return measure({"load + status": load, "runc state": lambda: call(*runc)}, rounds)
 
 
-def _large(factory: Factory, bundle: Path, rounds: int) -> tuple[float, float]:
+def _large(factory: Factory, made: Path, rounds: int) -> tuple[float, float]:
     """The median of the small host, and of one that holds 1 GiB and 20 threads that wait."""
-    small = _measure({"small": lambda: _life(factory, bundle)}, rounds)["small"]
+    small = measure({"small": lambda: life(factory, made)}, rounds)["small"]
     memory = bytearray(GIB)
     memory[:: os.sysconf("SC_PAGE_SIZE")] = b"x" * len(memory[:: os.sysconf("SC_PAGE_SIZE")])
     end = threading.Event()
@@ -149,7 +91,7 @@ def _large(factory: Factory, bundle: Path, rounds: int) -> tuple[float, float]:
     for thread in threads:
         thread.start()
     try:
-        return small, _measure({"big": lambda: _life(factory, bundle)}, rounds)["big"]
+        return small, measure({"big": lambda: life(factory, made)}, rounds)["big"]
     finally:
         end.set()
         for thread in threads:
