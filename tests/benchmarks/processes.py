@@ -2,9 +2,9 @@
 
     python tests/benchmarks/processes.py [--rounds 60]
 
-Rows: `container.run(["true"])` against `crun exec`, each in its own container; `run(["true"])` in a new
-sandbox, and in one that stays, against `bwrap --unshare-all`; 8 threads that run() against one `crun run` after another.
-What crun takes part in runs in a mount namespace without the hybrid's /sys/fs/cgroup/unified, which it refuses.
+Rows: `container.run(["true"])` against `crun exec`, each in its own container; `run(["true"])` in a new sandbox, and
+in one that stays, against `bwrap --unshare-all`; 8 threads that run() against one `crun run` after another. What crun
+takes part in runs in a mount namespace without the hybrid's /sys/fs/cgroup/unified, which it refuses.
 """
 
 from __future__ import annotations
