@@ -29,6 +29,8 @@ LEAST = {"AS": 1 << 33, "DATA": 1 << 33, "STACK": 1 << 23, "NOFILE": 64, "CPU": 
 OF_NO_USE = ("ptrace", "personality", "mount", "umount2", "setns", "unshare", "keyctl", "bpf", "chmod")
 """Calls without which the probe goes on, maybe with an errno to tell."""
 ARCHITECTURES = ("SCMP_ARCH_X86_64", "SCMP_ARCH_X86", "SCMP_ARCH_X32", "SCMP_ARCH_AARCH64", "SCMP_ARCH_ARM")
+CLEARING = ("rrw", "rsuid", "rdev", "rexec", "rdiratime", "rsymfollow")
+"""Recursive options of mounts that only take something away."""
 FILES = {"network": "net", "ipc": "ipc", "uts": "uts", "pid": "pid"}
 
 
@@ -109,6 +111,8 @@ def _mount(one: Config) -> Config:
     one["options"] = [option for option in options if option not in recursive[1:]]
     if {"bind", "rbind"} & {*one["options"]}:
         one["source"] = "<tree>"
+    else:  # 1.1.5 leaves all of them out; that one sets what it does not, rows.py can tell
+        one["options"] = [option for option in one["options"] if option not in CLEARING]
     one["look"] = True
     return one
 

@@ -551,6 +551,20 @@ def test_access_times_of_the_mount_of_cgroups(workshop: Workshop, config: Config
     assert not {"relatime", "noatime"} & seen(workshop, config)["/sys/fs/cgroup"].options
 
 
+@pytest.mark.parametrize(("option", "set_or_not"), [("rsuid", False), ("rnosymfollow", True)])
+def test_recursive_options_of_the_mount_of_cgroups(
+    workshop: Workshop, config: Config, option: str, set_or_not: bool
+) -> None:
+    """Also what is nosuid without being asked to, on v1."""
+    (of_cgroups,) = [one for one in config["mounts"] if one["destination"] == "/sys/fs/cgroup"]
+    of_cgroups["options"] = [option]
+    found = {path: one.options for path, one in seen(workshop, config).items() if path.startswith("/sys/fs/cgroup")}
+    assert found
+    assert {
+        path for path, options in found.items() if (option[1:].replace("suid", "nosuid") in options) != set_or_not
+    } == set()
+
+
 def test_a_shared_mount_in_a_root_that_is_a_slave(workshop: Workshop, config: Config, tree: Path) -> None:
     config["linux"]["rootfsPropagation"] = "rslave"
     assert seen(workshop, config, bind(tree, "rbind", "rshared"))["/tree"].propagation.startswith("shared:")

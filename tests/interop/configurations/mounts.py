@@ -325,3 +325,22 @@ for _propagation in ("private", "rprivate", "slave", "rslave", "shared", "rshare
 @configuration(refused=True)
 def an_unknown_propagation(config: Config) -> None:
     config["linux"]["rootfsPropagation"] = "sideways"
+
+
+@configuration("1.1.5")
+def the_defaults_of_a_new_file_system(config: Config) -> None:
+    mount(config, "/new", "tmpfs", "tmpfs", "defaults nosuid")
+
+
+@configuration("1.1.5")
+def cgroups_in_place_of_proc(config: Config) -> None:
+    mount(config, "/proc", "cgroup", "cgroup")
+    config["linux"]["namespaces"].append({"type": "cgroup"})
+    config["linux"]["maskedPaths"] = config["linux"]["readonlyPaths"] = []
+    config["linux"]["sysctl"] = {"net.ipv4.ip_forward": "1"}
+
+
+@configuration("1.1.5")
+def sysfs_over_sysfs(config: Config) -> None:
+    for _ in range(2):
+        mount(config, "/new", "sysfs", "sysfs")
