@@ -7,11 +7,12 @@ import json
 from pathlib import Path
 from typing import Any
 
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from libcontainer_py.errors import ConfigError
-from libcontainer_py.spec import Spec, State, codec, shapes, validate
+from libcontainer_py.spec import Features, Resources, Spec, State, codec, shapes, validate
 
 DATA = Path(__file__).parents[1] / "data"
 BASES = [json.loads(path.read_bytes()) for path in sorted(DATA.glob("config-*.json"))]
@@ -72,9 +73,25 @@ def test_every_document_of_the_right_shape_survives(value: dict[str, Any]) -> No
         assert str(problem)
 
 
-@given(document(codec.tree(State)))
-def test_every_state_survives(value: dict[str, Any]) -> None:
-    assert State.from_dict(value).to_dict() == value
+@pytest.mark.parametrize("kind", [State, Features, Resources])
+@given(st.data())
+def test_every_other_document_of_the_right_shape_survives(kind: type[codec.Node], data: st.DataObject) -> None:
+    value = data.draw(document(codec.tree(kind)))
+    assert kind.from_dict(value).to_dict() == value
+
+
+@pytest.mark.parametrize("kind", [State, Features, Resources])
+@given(anything.map(json.dumps).map(str.encode) | st.binary())
+def test_any_other_document(kind: type[codec.Node], text: bytes) -> None:
+    try:
+        found = kind.from_json(text)
+    except ConfigError as error:
+        refused = error
+    else:
+        assert found.to_dict() == json.loads(text)
+        return
+    assert refused.problems
+    assert str(refused)
 
 
 @given(anything)
