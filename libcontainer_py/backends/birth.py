@@ -12,13 +12,14 @@ from libcontainer_py.backends import forkservers, launcher
 from libcontainer_py.backends.streams import streams_of
 from libcontainer_py.errors import ConfigError, CreateError, HookError, Problem, ProgramNotFound
 from libcontainer_py.init import messages
+from libcontainer_py.memo import remembered
 from libcontainer_py.record import Init, Record
-from libcontainer_py.state import runc, runc_cgroups, runc_config
+from libcontainer_py.state import runc, runc_cgroups, runc_config, runc_seccomp
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Mapping
-    from typing import NoReturn
+    from typing import Any, NoReturn
 
     from libcontainer_py.backends.children import Child
     from libcontainer_py.backends.netdevices import NetDevices
@@ -27,6 +28,7 @@ if TYPE_CHECKING:
     from libcontainer_py.plan import Step
     from libcontainer_py.record import Intent
     from libcontainer_py.spec import Resources, Spec
+    from libcontainer_py.spec.linux import Seccomp
 
 _ENOMEM = 12
 _BEGIN = 0xFFFF
@@ -317,11 +319,12 @@ class LinuxBirth:
         """What state.json is to say."""
         preparation = self._preparation
         cgroup, group = preparation.cgroup, preparation.resctrl
+        profile = None if preparation.spec.linux is None else preparation.spec.linux.seccomp
         document = runc_config.document(
             container_id=preparation.request.container_id,
             init=self.init,
             created=_now(),
-            spec_dict=preparation.spec.to_dict(),
+            spec_dict=preparation.without_profile().to_dict(),
             bundle=preparation.bundle,
             rootfs=preparation.rootfs,
             cgroup_paths={} if cgroup is None else cgroup.paths,
@@ -334,8 +337,11 @@ class LinuxBirth:
         if preparation.unit is not None:
             config = document["config"]
             config["cgroups"] = runc_cgroups.under_systemd(config["cgroups"], *preparation.unit)
+        short = runc_config.without_nothing(document)
+        if profile is not None and (seccomp := _seccomp_of(profile)) is not None:
+            short["config"]["seccomp"] = seccomp
         # start() will read just this text: so it is decoded already, while init goes on
-        return runc.decode(runc.to_text(runc_config.without_nothing(document)), preparation.directory)
+        return runc.decode(runc.to_text(short), preparation.directory)
 
     def _send(self, data: bytes) -> None:
         if self._control is None:
@@ -389,6 +395,13 @@ class LinuxBirth:
             errno=errno,
             hint=_HINTS.get((name, errno), ""),
         )
+
+
+@remembered
+def _seccomp_of(profile: Seccomp) -> dict[str, Any] | None:
+    """What state.json says of a profile; None: nothing."""
+    converted = runc_seccomp.configuration(profile.to_dict())
+    return None if converted is None else runc_config.without_nothing(converted)
 
 
 def _hook_error(text: str) -> HookError:

@@ -102,6 +102,12 @@ class LinuxPreparation:
             self.spec.oci_version, self.request.container_id, status, pid, self.bundle, self.spec.annotations
         )
 
+    def without_profile(self) -> Spec:
+        """The Spec without its seccomp profile, which is most of it."""
+        if self.spec.linux is None or self.spec.linux.seccomp is None:
+            return self.spec
+        return attrs.evolve(self.spec, linux=attrs.evolve(self.spec.linux, seccomp=None))
+
     def device_rules(self) -> list[DeviceRule]:
         """The rules of the configuration with the defaults that every container gets."""
         linux = self.spec.linux

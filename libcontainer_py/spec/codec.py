@@ -27,6 +27,7 @@ from typing import Any
 import attrs
 
 from libcontainer_py.errors import ConfigError, Problem
+from libcontainer_py.memo import remembered
 from libcontainer_py.spec.shapes import SCALARS, Keyed, Listing, Shape, Text, Word, copied, is_key, is_object, kind_of
 
 TYPE_CHECKING = False
@@ -205,6 +206,7 @@ class Tree(Shape):
         self.cls = cls
         self.members: tuple[Member, ...] | None = None
         self.by_json: dict[str, Member] = {}
+        self.weighty: bool = False
 
     def plan(self) -> tuple[Member, ...]:
         """The members, made at first use: then every class that an annotation names is there."""
@@ -251,7 +253,11 @@ class Tree(Shape):
     def check(self, value: Any, path: str, problems: list[Problem]) -> None:
         if not isinstance(value, self.cls):
             self.wrong(value, path, problems)
-            return
+        elif not self.weighty or not _is_sound(value):
+            self.check_members(value, path, problems)
+
+    def check_members(self, value: Any, path: str, problems: list[Problem]) -> None:
+        """As `check`, of one that is of this class."""
         prefix = f"{path}." if path else ""
         for member in self.plan():
             item = getattr(value, member.name)
@@ -272,6 +278,20 @@ class Tree(Shape):
         for key, item in value.extra.items():
             document.setdefault(key, copied(item))
         return document
+
+
+def weighty(cls: type[N]) -> type[N]:
+    """Of a class whose nodes are so large, and so often the same, that it is worth it to remember which are sound."""
+    tree(cls).weighty = True
+    return cls
+
+
+@remembered
+def _is_sound(node: Node) -> bool:
+    """Whether a node has no problems, by itself."""
+    problems: list[Problem] = []
+    tree(type(node)).check_members(node, "", problems)
+    return not problems
 
 
 _TREES: dict[type[Node], Tree] = {}

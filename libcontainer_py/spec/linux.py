@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import attrs
 
-from libcontainer_py.spec.codec import ALWAYS, Node, named_nodes, nodes, strings, texts
+from libcontainer_py.spec.codec import ALWAYS, Node, named_nodes, nodes, strings, texts, weighty
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -223,6 +223,7 @@ class Syscall(Node):
     args: tuple[SyscallArg, ...] = attrs.field(default=(), converter=nodes)
 
 
+@weighty
 @attrs.frozen(kw_only=True)
 class Seccomp(Node):
     """The filter of system calls, in libseccomp's words. Source: config-linux.md, Seccomp."""

@@ -10,6 +10,7 @@ from typing import NamedTuple
 
 from libcontainer_py.errors import Problem
 from libcontainer_py.kernel import constants
+from libcontainer_py.memo import remembered
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -133,8 +134,13 @@ def notifies(profile: Seccomp) -> bool:
     return any(call.action == _NOTIFY for call in profile.syscalls)
 
 
-def problems(profile: Seccomp, path: str = "linux.seccomp") -> Iterator[Problem]:
+@remembered
+def problems(profile: Seccomp) -> tuple[Problem, ...]:
     """Everything that is wrong with the words and numbers of a profile."""
+    return tuple(_problems(profile, "linux.seccomp"))
+
+
+def _problems(profile: Seccomp, path: str) -> Iterator[Problem]:
     yield from _action(path, "defaultAction", profile.default_action, "defaultErrnoRet", profile.default_errno_ret)
     if profile.default_action == _NOTIFY:
         # init could not even send the listener's descriptor away; runc refuses it too

@@ -23,6 +23,7 @@ MAY_IMPORT = {
     "record": "",  # plain values; every room may import it
     "errors": "",
     "stats": "",
+    "memo": "",
     "kernel.constants": "",
     "init.messages": "",
     "lifecycle": "errors",
@@ -83,7 +84,7 @@ MAY_IMPORT = {
     "__main__": "cli",
     ROOT: "",
 }
-EVERYBODY = {"record"}
+EVERYBODY = {"record", "memo"}
 
 PURE = {"spec", "plan", "lifecycle", "streams", "record", "errors", "stats", "kernel.constants", "init.messages"}
 IMPURE = {"os", "ctypes", "subprocess", "socket", "fcntl", "signal", "tempfile"}
