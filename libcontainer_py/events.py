@@ -56,14 +56,21 @@ class Resumed(Event):
 
 @attrs.frozen
 class OutOfMemory(Event):
-    """Its memory ran out, `count` times: some process is to be killed, or waits where nobody is killed."""
+    """Its memory ran out, `count` times: some process is to be killed, or waits where nobody is killed.
+
+    On v1 also where a cgroup above ran out of it, on v2 also where one below did that has a limit of its own.
+    """
 
     count: int = 1
 
 
 @attrs.frozen
 class OomKill(Event):
-    """`count` of its processes were killed because memory was short."""
+    """`count` of its processes were killed because memory was short.
+
+    After the `OutOfMemory` that it was for. There is none where the whole host was short of memory, or on v2 a cgroup
+    above, or on v1 one below.
+    """
 
     count: int = 1
 

@@ -27,7 +27,7 @@ class Child:
         "cpu_seconds",
         "killed",
         "namespaces",
-        "oom_kills",
+        "oom_counts",
         "peak_memory",
         "pid",
         "pidfd",
@@ -47,8 +47,8 @@ class Child:
         """Descriptors of its namespaces, by their names under /proc/PID/ns, where it has handed them over."""
         self.killed: bool = False
         """Whether we sent it SIGKILL while it ran."""
-        self.oom_kills: int = 0
-        """Of an init: how many were killed in its cgroup, as far as was seen before that was gone."""
+        self.oom_counts: tuple[int, int] = (0, 0)
+        """Of an init: what its cgroup had counted (an `OomCounts`), as far as was seen before that was gone."""
         self.cpu_seconds: float = 0.0
         """Of it, and of those of its children that it waited for."""
         self.peak_memory: int = 0

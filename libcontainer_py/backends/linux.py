@@ -200,7 +200,9 @@ class LinuxHost:
         """Watch it by descriptors."""
         from libcontainer_py.backends.watching import LinuxWatch  # noqa: PLC0415  (loads ctypes, not for hot verbs)
 
-        return LinuxWatch(record, observe, lambda: bool(self.at_fifo(record.init)))
+        child = children.child(*record.init)  # now: the table forgets it when the container is deleted
+        last = (lambda: (0, 0)) if child is None else (lambda: child.oom_counts)
+        return LinuxWatch(record, observe, lambda: bool(self.at_fifo(record.init)), last)
 
     def kill(self, record: Record) -> None:
         """SIGKILL to init, or to all of its cgroup; a frozen v1 cgroup must be thawed to die."""
@@ -230,16 +232,17 @@ class LinuxHost:
     def oom_kills(self, record: Record) -> int:
         """What its cgroup counted since it was created; once that is gone, what was seen last, of our children."""
         child = children.child(*record.init)
-        if not record.cgroup_paths or not _is_still_its(record):
-            return 0 if child is None else child.oom_kills
-        try:
-            found = cgroups.from_paths(record.cgroup_paths).oom_kills()
-        except CgroupError:
-            return 0 if child is None else child.oom_kills  # what it ended with is more important
-        before: int = section(record.document, OURS).get("oom_kills", 0)
+        found = (0, 0) if child is None else child.oom_counts
+        if record.cgroup_paths and _is_still_its(record):
+            try:
+                ooms, kills = cgroups.from_paths(record.cgroup_paths).oom_counts()
+                found = max(found, (ooms, kills))  # less, where it went just now
+            except CgroupError:
+                pass  # what it ended with is more important
         if child is not None:
-            child.oom_kills = found - before
-        return found - before
+            child.oom_counts = found
+        before: int = section(record.document, OURS).get("oom_kills", 0)
+        return max(0, found[1] - before)
 
     def stats(self, record: Record) -> Stats:
         """Read the files of its cgroup."""

@@ -34,13 +34,20 @@ class LinuxWatch:
     """A `Watch` over one epoll descriptor: init's pidfd, exec.fifo by inotify, and what its cgroup says.
 
     `observe` tells the facts of the container as they are now, `is_waiting` whether a process, also a dead one, has
-    never left exec.fifo.
+    never left exec.fifo; `oom_counts` what this process saw last of the cgroup's `OomCounts`, before it removed it.
     """
 
-    def __init__(self, record: Record, observe: Callable[[], Facts], is_waiting: Callable[[], bool]) -> None:
+    def __init__(
+        self,
+        record: Record,
+        observe: Callable[[], Facts],
+        is_waiting: Callable[[], bool],
+        oom_counts: Callable[[], tuple[int, int]],
+    ) -> None:
         self._record = record
         self._observe = observe
         self._is_waiting = is_waiting
+        self._oom_counts = oom_counts
         self._queue = inotify.Queue()
         self._directory = 0
         self._pidfd = -1
@@ -88,7 +95,7 @@ class LinuxWatch:
             self._open(self._queue.descriptor)
             self._is_queued = True
         facts = self._observe()
-        kills = self._notices.take(frozenset()).oom_kills if self._notices is not None else 0
+        kills = self._notices.oom_kills if self._notices is not None else 0
         self._seen = Seen(alive=True, created=facts.fifo_present, frozen=facts.frozen, oom_kills=kills)
 
     def _open(self, descriptor: int) -> int:
@@ -162,14 +169,14 @@ class LinuxWatch:
         if self._queue.descriptor in ready:
             self._read_queue()
         facts = self._observe()
+        created = facts.fifo_present if facts.init_alive else self._ended_at_fifo()
         ooms, oom_kills, level = self._seen.ooms, self._seen.oom_kills, ""
         if self._notices is not None and notice is not None:
             ooms, oom_kills, level = ooms + notice.ooms, notice.oom_kills, notice.level
             if not facts.init_alive:
                 # once more, so that of one that ended all is counted
-                last = self._notices.take(frozenset(), ended=True)
+                last = self._notices.finish(frozenset(), self._oom_counts())
                 ooms, oom_kills = ooms + last.ooms, last.oom_kills
-        created = facts.fifo_present if facts.init_alive else self._ended_at_fifo()
         now = Seen(facts.init_alive, self._seen.created and created, facts.frozen, ooms, oom_kills)
         found = changes(self._seen, now)
         if level:

@@ -10,6 +10,7 @@ import errno
 import os
 import time
 from abc import ABC, abstractmethod
+from typing import NamedTuple
 
 from libcontainer_py.cgroups.hierarchies import ANY, UNKNOWN, read_hierarchies
 from libcontainer_py.cgroups.tree import has_children, read, remove_tree, walk, write
@@ -27,7 +28,7 @@ if TYPE_CHECKING:
     from libcontainer_py.spec import Resources
     from libcontainer_py.stats import Stats
 
-__all__ = ["ANY", "DEFAULT_PARENT", "FREEZE_TIMEOUT", "KILL_TIMEOUT", "UNKNOWN", "Cgroup", "failure"]
+__all__ = ["ANY", "DEFAULT_PARENT", "FREEZE_TIMEOUT", "KILL_TIMEOUT", "UNKNOWN", "Cgroup", "OomCounts", "failure"]
 
 DEFAULT_PARENT = "libcontainer_py"
 """The cgroup above those of containers whose configuration names none. It is shared: nobody removes it."""
@@ -57,6 +58,15 @@ def failure(path: str, what: str, error: OSError, *, hint: str = "") -> CgroupEr
     """The CgroupError for an OSError: which file or directory, what was tried, why not."""
     reason = f"{what}: {os.strerror(error.errno)}" if error.errno else f"{what}: {error}"
     return CgroupError(path, reason, errno=error.errno or 0, hint=hint or _HINTS.get(error.errno or 0, ""))
+
+
+class OomCounts(NamedTuple):
+    """What a cgroup has counted since it was made."""
+
+    ooms: int = 0
+    """How often its memory ran out; 0 on v1, which does not count this."""
+    kills: int = 0
+    """How many were killed because memory was short."""
 
 
 class Cgroup(ABC):
@@ -201,9 +211,13 @@ class Cgroup(ABC):
         changed then.
         """
 
-    @abstractmethod
     def oom_kills(self) -> int:
-        """How many of its processes were killed because memory was short, in cgroups below too.
+        """How many of its processes were killed because memory was short, in cgroups below too. As `oom_counts`."""
+        return self.oom_counts().kills
+
+    @abstractmethod
+    def oom_counts(self) -> OomCounts:
+        """What it counted of memory that ran out, and of who was killed for it, in cgroups below too.
 
         On v1 those of a cgroup below count as long as it is there. 0 without the memory controller, and where the
         cgroup is gone. Raises CgroupError.
@@ -378,6 +392,16 @@ def _processes_of(path: str, directory: int | None) -> Iterable[int]:
         if error.errno in (errno.EOPNOTSUPP, errno.ENOENT, errno.ENODEV):
             return ()
         raise
+
+
+def oom_counts_in(text: str) -> OomCounts:
+    """The counters of memory.events. They are shown one after the other: the second may be newer than the first."""
+    found = dict.fromkeys(("oom", "oom_kill"), 0)
+    for line in text.splitlines():
+        key, _, value = line.partition(" ")
+        if key in found:
+            found[key] = int(value)
+    return OomCounts(found["oom"], found["oom_kill"])
 
 
 def oom_kills_in(text: str) -> int:

@@ -9,7 +9,8 @@ What it tells, and by what:
     pressure    eventfds of memory.pressure_level               memory.pressure, POLLPRI, where the kernel has PSI
 
 What may not be watched, or is not there, is left out; `kinds` has the rest. Nothing is missed between two calls of
-`take`: what happened several times comes once, with a number where the kernel counts.
+`take`: what happened several times comes once, with a number where the kernel counts. A kill never comes before the
+lack of memory that it was for, but may come without: where memory ran out above this cgroup, or on v1 below it.
 
 Source: cgroup-v1/memory.rst, 9 to 11; cgroup-v2.rst; accounting/psi.rst of Linux.
 """
@@ -22,7 +23,7 @@ import select
 from abc import ABC, abstractmethod
 from typing import NamedTuple
 
-from libcontainer_py.cgroups.base import processes_in
+from libcontainer_py.cgroups.base import OomCounts, oom_counts_in, processes_in
 from libcontainer_py.cgroups.tree import read, write
 from libcontainer_py.kernel import inotify
 
@@ -78,6 +79,11 @@ class Notices(ABC):
         self._oom_kills = 0
 
     @property
+    def oom_kills(self) -> int:
+        """How many were killed in all, when it was last taken, or else made."""
+        return self._oom_kills
+
+    @property
     def kinds(self) -> frozenset[str]:
         """What can be told here."""
         return frozenset(kind for kind in self._open.values() if kind)
@@ -87,23 +93,28 @@ class Notices(ABC):
         for descriptor in list(self._open):
             self._drop(descriptor)
 
-    def take(self, ready: frozenset[int], *, ended: bool = False) -> Notice:
-        """What happened; `ready` has the descriptors that the poll reported, others may be among them.
+    def take(self, ready: frozenset[int]) -> Notice:
+        """What happened; `ready` has the descriptors that the poll reported, others may be among them."""
+        return self._notice(ready, None)
 
-        With `ended`, when no further notice is to come, all is counted that no notice came for.
+    def finish(self, ready: frozenset[int], last: tuple[int, int] = (0, 0)) -> Notice:
+        """As `take`, where no further notice is to come: all is counted that no notice came for.
+
+        `last` are the `OomCounts` that somebody saw last, for when the cgroup is gone.
         """
-        ooms = self._ooms(ready)
-        kills = self._cgroup.oom_kills() if ended else self._count_kills(ready)
+        return self._notice(ready, OomCounts(*last))
+
+    def _notice(self, ready: frozenset[int], last: OomCounts | None) -> Notice:
+        ooms, kills = self._count(ready, last)
         self._oom_kills = max(self._oom_kills, kills)
         return Notice(ooms, self._oom_kills, self._pressure(ready))
 
     @abstractmethod
-    def _ooms(self, ready: frozenset[int]) -> int:
-        """How often memory ran out since the last time."""
+    def _count(self, ready: frozenset[int], last: OomCounts | None) -> OomCounts:
+        """How often memory ran out since the last time; how many were killed for it, in all.
 
-    @abstractmethod
-    def _count_kills(self, ready: frozenset[int]) -> int:
-        """How many were killed for it, in all; 0 where the cgroup is gone."""
+        With `last`, at the end, no less than that. Kills may be 0 where the cgroup is gone.
+        """
 
     @abstractmethod
     def _pressure(self, ready: frozenset[int]) -> str:
@@ -129,6 +140,7 @@ class NoticesV1(Notices):
         super().__init__(cgroup, poll)
         self._memory = cgroup.paths.get("memory", "")
         self._levels: dict[int, str] = {}
+        self._signalled = 0
         self._victims = _Victims(poll, self._memory)
         self._has_freezer = False
         try:
@@ -178,11 +190,26 @@ class NoticesV1(Notices):
         self._victims.close()
         super().close()
 
-    def _ooms(self, ready: frozenset[int]) -> int:
-        times = sum(map(_count, ready.intersection(self._of(OOM))))
-        if times and self._is_gone():
-            times -= 1  # it is also signalled when the cgroup is removed
-        return times
+    def _count(self, ready: frozenset[int], last: OomCounts | None) -> OomCounts:
+        kills = 0 if last is None else last.kills
+        has_news = self._victims.died(ready) or last is not None
+        # until a look at the signals that comes after the last count: a kill that was counted had its signal before
+        while (signals := sum(map(_signals, self._of(OOM)))) or has_news:
+            if signals:
+                self._signalled += signals  # kept should the next lines fail
+                self._victims.add()  # before the count is read: who is not in it now, dies later
+            kills = max(kills, self._cgroup.oom_kills())
+            has_news = False
+        is_gone = self._signalled > 0 and self._is_gone()
+        if is_gone and last is None and kills <= self._oom_kills:
+            return OomCounts()  # the end will tell
+        times, self._signalled = self._signalled, 0
+        if is_gone:
+            # it is also signalled when the cgroup is removed, but a little later: that one may not be among these
+            times = max(times - 1, int(kills > self._oom_kills))
+        if kills > self._oom_kills and kills - self._oom_kills >= times:
+            self._victims.close()
+        return OomCounts(times, kills)
 
     def _is_gone(self) -> bool:
         try:
@@ -191,18 +218,8 @@ class NoticesV1(Notices):
             return True
         return False
 
-    def _count_kills(self, ready: frozenset[int]) -> int:
-        if ready.intersection(self._of(OOM)):
-            self._victims.add()  # before the count is read: who is not in it now, dies later
-        elif not self._victims.died(ready):
-            return 0
-        kills = self._cgroup.oom_kills()
-        if kills > self._oom_kills:
-            self._victims.close()
-        return kills
-
     def _pressure(self, ready: frozenset[int]) -> str:
-        found = {self._levels[descriptor] for descriptor in ready.intersection(self._levels) if _count(descriptor)}
+        found = {self._levels[descriptor] for descriptor in ready.intersection(self._levels) if _signals(descriptor)}
         if found and self._is_gone():
             return ""  # as with oom
         return max(found, key=LEVELS.index, default="")
@@ -260,14 +277,13 @@ class NoticesV2(Notices):
     def __init__(self, cgroup: CgroupV2, poll: select.epoll) -> None:
         super().__init__(cgroup, poll)
         self._path = cgroup.path
-        self._counted = 0
+        self._ooms = 0
         self._stalls: dict[str, int] = {}
         self._levels: dict[int, str] = {}
         try:
             self._watch("cgroup.events", FREEZER)
             self._watch("memory.events", OOM)
-            self._counted = self._oom_count(self._of(OOM))
-            self._oom_kills = self._cgroup.oom_kills()
+            self._ooms, self._oom_kills = self._counters()
             for word, level in _WORDS.items():
                 self._watch_pressure(word, level)
         except BaseException:
@@ -312,19 +328,25 @@ class NoticesV2(Notices):
             self._drop(descriptor)
             return ""
 
-    def _oom_count(self, descriptors: Iterable[int]) -> int:
-        lines = (line.split() for descriptor in descriptors for line in self._text(descriptor).splitlines())
-        return next((int(value) for key, value in lines if key == "oom"), 0)
+    def _counters(self) -> OomCounts:
+        return next((oom_counts_in(self._text(descriptor)) for descriptor in self._of(OOM)), OomCounts())
 
-    def _ooms(self, ready: frozenset[int]) -> int:
+    def _count(self, ready: frozenset[int], last: OomCounts | None) -> OomCounts:
+        """Both from memory.events, whatever was reported: the kernel reports it at most every 10 ms.
+
+        So init may have ended before its last report. Source: memcontrol.c, memcg_memory_event; cgroup.c,
+        cgroup_file_notify.
+        """
         for descriptor in ready.intersection(self._of(FREEZER)):
-            self._text(descriptor)
-        before = self._counted
-        self._counted = max(before, self._oom_count(ready.intersection(self._of(OOM))))
-        return self._counted - before
-
-    def _count_kills(self, ready: frozenset[int]) -> int:
-        return self._cgroup.oom_kills()
+            self._text(descriptor)  # arms the next report
+        ooms, kills = self._counters()
+        if kills > self._oom_kills:
+            ooms = max(ooms, self._counters().ooms)  # what it was for was counted before it, but also shown before it
+        if last is not None:
+            ooms, kills = max(ooms, last.ooms), max(kills, last.kills)
+        before = self._ooms
+        self._ooms = max(before, ooms)
+        return OomCounts(self._ooms - before, kills)
 
     def _pressure(self, ready: frozenset[int]) -> str:
         """Reported, or to be seen from the figures.
@@ -336,16 +358,18 @@ class NoticesV2(Notices):
             return ""
         told = {self._levels[descriptor] for descriptor in ready.intersection(self._levels)}
         now = self._stalled()
+        if not now:  # the cgroup is gone, which the kernel reports again and again
+            for descriptor in self._of(PRESSURE):
+                self._drop(descriptor)
+            self._levels.clear()
+            return ""
         told |= {level for level, stall in now.items() if stall - self._stalls.get(level, stall) >= _STALL}
         self._stalls |= {level: stall for level, stall in now.items() if level in told}
         return max(told, key=LEVELS.index, default="")
 
     def _stalled(self) -> dict[str, int]:
-        """Microseconds of waiting for memory in all, by level."""
-        try:
-            lines = read(self._path + "/memory.pressure").splitlines()
-        except OSError:
-            return {}
+        """Microseconds of waiting for memory in all, by level; {}: the cgroup is gone."""
+        lines = next((self._text(descriptor) for descriptor in self._of(PRESSURE)), "").splitlines()
         # some avg10=0.00 avg60=0.00 avg300=0.00 total=77431
         return {_WORDS[line.partition(" ")[0]]: int(line.rpartition("total=")[2]) for line in lines}
 
@@ -361,7 +385,7 @@ def _watch_file(queue: inotify.Queue, path: str) -> bool:
     return True
 
 
-def _count(eventfd: int) -> int:
+def _signals(eventfd: int) -> int:
     """How often it was signalled since the last time."""
     try:
         return os.eventfd_read(eventfd)

@@ -9,7 +9,15 @@ import errno
 import os
 import time
 
-from libcontainer_py.cgroups.base import FREEZE_TIMEOUT, KILL_TIMEOUT, Cgroup, failure, number_in, oom_kills_in
+from libcontainer_py.cgroups.base import (
+    FREEZE_TIMEOUT,
+    KILL_TIMEOUT,
+    Cgroup,
+    OomCounts,
+    failure,
+    number_in,
+    oom_kills_in,
+)
 from libcontainer_py.cgroups.tree import has_children, read, read_word, walk, write
 from libcontainer_py.errors import CgroupError
 from libcontainer_py.kernel.process import in_user_namespace
@@ -81,17 +89,19 @@ class CgroupV1(Cgroup):
 
         return statistics.read_v1(self._paths, self.oom_kills)
 
-    def oom_kills(self) -> int:
+    def oom_counts(self) -> OomCounts:
+        """Kills alone: that memory ran out is told, and not counted."""
         path = self._paths.get("memory")
         if path is None:
-            return 0
+            return OomCounts()
         try:
             if not has_children(path):
-                return oom_kills_in(read(path + "/memory.oom_control"))
-            return sum(oom_kills_in(read("memory.oom_control", directory=directory)) for directory in walk(path))
+                return OomCounts(0, oom_kills_in(read(path + "/memory.oom_control")))
+            files = (read("memory.oom_control", directory=directory) for directory in walk(path))
+            return OomCounts(0, sum(map(oom_kills_in, files)))
         except OSError as error:
             if error.errno in _GONE:
-                return 0
+                return OomCounts()
             raise failure(path, "it cannot be told who was killed", error) from error
 
     def notices(self, poll: select.epoll, queue: inotify.Queue) -> Notices:

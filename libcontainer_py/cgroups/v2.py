@@ -7,7 +7,15 @@ import os
 import select
 import time
 
-from libcontainer_py.cgroups.base import FREEZE_TIMEOUT, KILL_TIMEOUT, Cgroup, failure, number_in, oom_kills_in
+from libcontainer_py.cgroups.base import (
+    FREEZE_TIMEOUT,
+    KILL_TIMEOUT,
+    Cgroup,
+    OomCounts,
+    failure,
+    number_in,
+    oom_counts_in,
+)
 from libcontainer_py.cgroups.tree import read, read_word, write
 from libcontainer_py.errors import CgroupError
 from libcontainer_py.kernel.process import in_user_namespace
@@ -94,12 +102,12 @@ class CgroupV2(Cgroup):
 
         return statistics.read_v2(self.path)
 
-    def oom_kills(self) -> int:
+    def oom_counts(self) -> OomCounts:
         try:
-            return oom_kills_in(read(self.path + "/memory.events"))
+            return oom_counts_in(read(self.path + "/memory.events"))
         except OSError as error:
             if error.errno in _GONE:
-                return 0
+                return OomCounts()
             raise failure(self.path, "it cannot be told who was killed", error) from error
 
     def notices(self, poll: select.epoll, queue: inotify.Queue) -> Notices:

@@ -217,6 +217,19 @@ def test_out_of_memory(workshop: Workshop) -> None:
     assert found[3].status.returncode == -9
 
 
+def test_out_of_memory_before_anybody_looked(workshop: Workshop) -> None:
+    """The counters go with the cgroup; who deletes it has read them."""
+    container = workshop.create(limited(HOG))
+    with container.events() as events:
+        needs_memory(events)
+        container.start()
+        container.wait(PATIENCE)
+        container.delete()
+        found = [event for event in events.ready() if not isinstance(event, MemoryPressure)]
+    assert [type(event) for event in found] == [Started, OutOfMemory, OomKill, Exited]
+    assert found[2:] == [OomKill(container.id, 1), Exited(container.id, ExitStatus(-9, oom_kills=1))]
+
+
 @pytest.mark.parametrize("_", range(10))
 def test_another_than_init_is_killed_for_memory(workshop: Workshop, _: int) -> None:
     """On v1 the kernel says that memory ran out before it kills, and nothing when it has killed."""

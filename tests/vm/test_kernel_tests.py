@@ -36,9 +36,6 @@ ALIKE = [
 ]
 """What no version of cgroups changes; in the machine they take long, and run with LIBCONTAINER_PY_TESTS_VM=whole."""
 
-OPEN = ["tests/kernel/test_events.py"]
-"""test_out_of_memory does not pass in the machine yet: what memory.events tells there is still to be looked into."""
-
 WITH_APPARMOR = """
 mount -t securityfs securityfs /sys/kernel/security
 PATH=$1/sbin:$PATH
@@ -87,11 +84,7 @@ def test_systemd_is_pid_1(root_only: None) -> None:
 
 @pytest.mark.slow
 def test_the_kernel_tests_pass_on_cgroup_v2(root_only: None) -> None:
-    left_out = (
-        []
-        if os.environ.get("LIBCONTAINER_PY_TESTS_VM") == "whole"
-        else [f"--ignore={path}" for path in (*ALIKE, *OPEN)]
-    )
+    left_out = [] if os.environ.get("LIBCONTAINER_PY_TESTS_VM") == "whole" else [f"--ignore={path}" for path in ALIKE]
     chosen = ["-m", "pytest", "-q", "-p", "no:cacheprovider", "-m", "not slow", *left_out, "tests/kernel"]
     done = run(sys.executable, *chosen, timeout=2400)
     print(done.stdout)
