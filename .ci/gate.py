@@ -38,6 +38,11 @@ PEERS = {
     "ip": "iproute2",
     "newuidmap": "uidmap",
     "git": "git",
+    # for the virtual machines
+    "systemctl": "systemd",
+    "dbus-daemon": "dbus",
+    "qemu-system-x86_64": "qemu-system-x86",
+    "modprobe": "kmod",
 }
 
 # What of the caller's environment a stage sees: nothing else may change the outcome.
@@ -168,16 +173,17 @@ class Gate:
     def prepare(self) -> None:
         """Copy the commit, install what is missing, find the Pythons."""
         export(self.folder("commit"))
-        missing = sorted({package for program, package in PEERS.items() if shutil.which(program) is None})
+        path = self.environment["PATH"]
+        missing = sorted({package for program, package in PEERS.items() if shutil.which(program, path=path) is None})
         if missing:
             self.call("apt-update", ["apt-get", "update", "-q"])
             self.call("apt-install", ["apt-get", "install", "-q", "-y", "--no-install-recommends", *missing])
         for program in PEERS:
-            say(f"   {program}: {shutil.which(program) or 'still missing'}")
+            say(f"   {program}: {shutil.which(program, path=path) or 'still missing'}")
         for version in PYTHONS:
             self.pythons[version] = python_of(version)
             say(f"   Python {version}: {self.pythons[version] or 'missing: no ~/.pyenv/versions, none on PATH'}")
-        still = [program for program in PEERS if shutil.which(program) is None]
+        still = [program for program in PEERS if shutil.which(program, path=path) is None]
         still += [f"Python {version}" for version, path in self.pythons.items() if not path]
         if still:
             sys.exit(f"missing: {', '.join(still)}")
