@@ -149,9 +149,19 @@ class LinuxHost:
         """Ask the fork server for init."""
         from libcontainer_py.backends.birth import LinuxBirth  # noqa: PLC0415
 
-        if preparation.request.spec is not None:
-            _make_bundle(directory, preparation)
-        return LinuxBirth(preparation, self._python)
+        if preparation.request.spec is None:
+            return LinuxBirth(preparation, self._python)
+        # without a bundle, the container's directory is one: a root file system with a relative path, and config.json
+        if preparation.rootfs.startswith(directory + "/"):
+            os.mkdir(preparation.rootfs, 0o755)
+        birth = LinuxBirth(preparation, self._python)
+        try:
+            with open(os.path.join(directory, "config.json"), "x", opener=_private) as file:
+                file.write(preparation.spec.to_json())  # which init does not need
+        except BaseException:
+            birth.abandon()
+            raise
+        return birth
 
     # -- processes ------------------------------------------------------------------------------------------------
 
@@ -383,14 +393,6 @@ def _require_linux() -> None:
             f"containers need Linux, and this is {sys.platform}",
             hint="MemoryBackend runs anywhere: Factory(backend=MemoryBackend())",
         )
-
-
-def _make_bundle(directory: str, preparation: LinuxPreparation) -> None:
-    """Without a bundle, the container's directory is one: config.json, and a root file system with a relative path."""
-    with open(os.path.join(directory, "config.json"), "x", opener=_private) as file:
-        file.write(preparation.spec.to_json())
-    if preparation.rootfs.startswith(directory + "/"):
-        os.mkdir(preparation.rootfs, 0o755)
 
 
 def _private(path: str, flags: int) -> int:
