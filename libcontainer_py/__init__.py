@@ -74,6 +74,7 @@ if TYPE_CHECKING:
     from libcontainer_py.streams import DEVNULL as DEVNULL
     from libcontainer_py.streams import PIPE as PIPE
     from libcontainer_py.streams import STDOUT as STDOUT
+    from libcontainer_py.terminal import Terminal as Terminal
 
 __all__ = [
     "DEVNULL",
@@ -136,6 +137,7 @@ __all__ = [
     "Status",
     "StepError",
     "Swept",
+    "Terminal",
     "UnsupportedPlatform",
     "Usage",
     "__version__",
@@ -205,6 +207,7 @@ _ROOMS = {
         "Stats",
     ),
     "streams": ("DEVNULL", "PIPE", "STDOUT"),
+    "terminal": ("Terminal",),
 }
 _HOMES = {name: room for room, names in _ROOMS.items() for name in names}
 

@@ -16,6 +16,7 @@ from libcontainer_py.streams import MAX_OUTPUT, PIPE
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    import os
     from collections.abc import Iterator, Mapping, Sequence
     from types import TracebackType
 
@@ -28,6 +29,7 @@ if TYPE_CHECKING:
     from libcontainer_py.spec import Resources, State
     from libcontainer_py.spec.config import Capabilities, Process, Rlimit, User
     from libcontainer_py.stats import Sample, Stats
+    from libcontainer_py.terminal import Terminal
 
 _SIGKILL = 9
 
@@ -39,24 +41,27 @@ class Container:
     load only closes.
     """
 
-    __slots__ = ("_backend", "_exit", "_guard", "_owner", "_record")
+    __slots__ = ("_backend", "_exit", "_guard", "_owner", "_record", "terminal")
 
     _backend: Backend
     _record: Record
     _owner: bool
     _exit: ExitStatus | None
     _guard: threading.Lock
+    terminal: Terminal | None
+    """Our end of its terminal, of a handle from create with process.terminal and without a console socket."""
 
     def __init__(self) -> None:
         raise TypeError("containers come from Factory.create() and Factory.load()")
 
     @classmethod
-    def of(cls, backend: Backend, record: Record, *, owner: bool) -> Container:
+    def of(cls, backend: Backend, record: Record, *, owner: bool, terminal: Terminal | None = None) -> Container:
         """For Factory and run() alone: a handle; `owner` says that leaving it as a context manager deletes."""
         self = object.__new__(cls)
         self._backend = backend
         self._record = record
         self._owner = owner
+        self.terminal = terminal
         self._exit = None
         self._guard = threading.Lock()
         return self
@@ -265,11 +270,16 @@ class Container:
         stdin: Stdio = None,
         stdout: Stdio = None,
         stderr: Stdio = None,
+        terminal: bool = False,
+        console_socket: str | os.PathLike[str] | None = None,
     ) -> ContainerProcess:
         """Run a further program in it, and return when that runs.
 
         It is the process of the container's configuration with other `args`, or a Process of `libcontainer_py.spec`;
         `env` is added, and what else is given replaces what stands there. Streams as in subprocess, PIPE too.
+
+        With `terminal`, or a Process that says so, a terminal of the container's own /dev/pts takes their place:
+        `ContainerProcess.terminal`; or `console_socket` gets it, as in `Factory.create`.
 
         Raises IllegalOperation where it is paused or has stopped, ProgramNotFound, StartError, ConfigError.
         """
@@ -287,6 +297,8 @@ class Container:
             capabilities=capabilities,
             no_new_privileges=no_new_privileges,
             rlimits=rlimits,
+            terminal=terminal,
+            console_socket=console_socket,
         )
 
     @overload
@@ -398,8 +410,10 @@ class Container:
         self._backend.destroy(self.id, force=force, init=self._record.init)
 
     def close(self) -> None:
-        """Give up the handle; the container goes on."""
+        """Give up the handle; the container goes on. Its terminal is closed, which hangs up."""
         self._owner = False
+        if self.terminal is not None:
+            self.terminal.close()
 
 
 def _resources(given: object) -> Resources:

@@ -7,8 +7,9 @@ import warnings
 
 from libcontainer_py.backends.base import CreateRequest
 from libcontainer_py.container import Container
-from libcontainer_py.errors import BrokenStateWarning, ConfigError, ContainerNotFound, Problem, StateError
+from libcontainer_py.errors import BrokenStateWarning, ConfigError, ContainerNotFound, CreateError, Problem, StateError
 from libcontainer_py.pipes import descriptor_of
+from libcontainer_py.terminal import ConsoleSocket, Keeper
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -63,12 +64,17 @@ class Factory:
         stdout: Stdio = None,
         stderr: Stdio = None,
         die_with_parent: bool = False,
+        console_socket: StrPath | None = None,
     ) -> Container:
         """Make a container from a bundle's directory, or from a Spec; its program waits for `start()`.
 
         stdin, stdout and stderr as in subprocess: None inherits ours, DEVNULL, a file or its descriptor. With
         `die_with_parent` it is killed when this process ends, however that comes; what is left of it then, `sweep`
         removes.
+
+        With process.terminal the program gets a terminal instead of streams, in the container's own /dev/pts, and
+        `Container.terminal` is our end of it. With `console_socket` that is sent to who listens at this path, as runc
+        does, and nothing is kept.
 
         Raises InvalidId, ConfigError (with every problem), ContainerExists, ProgramNotFound, CreateError, HookError,
         CgroupError, StateError, UnsupportedPlatform; after an error nothing of it is left.
@@ -82,7 +88,10 @@ class Factory:
             descriptor_of(stderr),
             die_with_parent=die_with_parent,
         )
-        return Container.of(self.backend, self.backend.create(request), owner=True)
+        taker = Keeper() if console_socket is None else ConsoleSocket(console_socket, container_id, CreateError)
+        with taker:
+            record = self.backend.create(request._replace(terminal=taker))
+        return Container.of(self.backend, record, owner=True, terminal=taker.terminal)
 
     def directory(self, container_id: str) -> str:
         """The state directory of a container of that id, whether there is one or not."""

@@ -2,15 +2,19 @@
 
 from __future__ import annotations
 
+from contextlib import nullcontext
+
 from libcontainer_py import command
 from libcontainer_py.backends.base import Measured, SpawnRequest
 from libcontainer_py.errors import StartError
 from libcontainer_py.pipes import Pipes
 from libcontainer_py.spawned import ContainerProcess
 from libcontainer_py.spec.config import Process
+from libcontainer_py.terminal import ConsoleSocket, Keeper
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    import os
     from collections.abc import Mapping, Sequence
 
     from libcontainer_py.backends.base import Backend, Exit, Spawned
@@ -32,12 +36,22 @@ def spawn(
     capabilities: Capabilities | None,
     no_new_privileges: bool | None,
     rlimits: Sequence[Rlimit] | None,
+    terminal: bool,
+    console_socket: str | os.PathLike[str] | None,
 ) -> ContainerProcess:
     """See `Container.spawn`; the status was asked for."""
     if isinstance(args, (str, bytes)):
         raise TypeError(f"args is a sequence of words, not {args!r}: there is no shell")
     process = args if isinstance(args, Process) else None
     words = tuple(args.args if isinstance(args, Process) else args)
+    if terminal or (process is not None and process.terminal):
+        if streams != (None, None, None):
+            raise ValueError("a terminal is stdin, stdout and stderr: give none of them")
+        taker = Keeper() if console_socket is None else ConsoleSocket(console_socket, record.id, StartError)
+    elif console_socket is not None:
+        raise ValueError("a console socket is for a terminal: terminal=True")
+    else:
+        taker = None
     pipes = Pipes(*streams)
     try:
         request = SpawnRequest(
@@ -50,13 +64,15 @@ def spawn(
             None if rlimits is None else tuple(rlimits),
             no_new_privileges,
             *pipes.given,
+            terminal=taker,
         )
-        spawned = backend.spawn(record, request)
+        with taker or nullcontext():
+            spawned = backend.spawn(record, request)
         pipes.release()
     except BaseException:
         pipes.close()
         raise
-    return ContainerProcess.of(spawned, words, pipes)
+    return ContainerProcess.of(spawned, words, pipes, None if taker is None else taker.terminal)
 
 
 def run(

@@ -17,6 +17,7 @@ if TYPE_CHECKING:
 
     from libcontainer_py.backends.base import Spawned
     from libcontainer_py.pipes import Pipes
+    from libcontainer_py.terminal import Terminal
 
 _SIGTERM, _SIGKILL = 15, 9
 
@@ -27,7 +28,18 @@ class ContainerProcess:
     As a context manager it closes its streams and waits on leaving; after an error it is killed before.
     """
 
-    __slots__ = ("_captured", "_exchange", "_files", "_given", "_pipes", "_returncode", "_spawned", "args", "pid")
+    __slots__ = (
+        "_captured",
+        "_exchange",
+        "_files",
+        "_given",
+        "_pipes",
+        "_returncode",
+        "_spawned",
+        "args",
+        "pid",
+        "terminal",
+    )
 
     _captured: dict[str, Capture]
     _exchange: Exchange | None
@@ -38,13 +50,17 @@ class ContainerProcess:
     _spawned: Spawned
     args: tuple[str, ...]
     pid: int
+    terminal: Terminal | None
+    """Our end of its terminal, where it was asked for one without a console socket."""
 
     def __init__(self) -> None:
         raise TypeError("processes of a container come from Container.spawn()")
 
     @classmethod
-    def of(cls, spawned: Spawned, args: tuple[str, ...], pipes: Pipes) -> ContainerProcess:
-        """For Container alone: `pipes` belong to the process from now on."""
+    def of(
+        cls, spawned: Spawned, args: tuple[str, ...], pipes: Pipes, terminal: Terminal | None = None
+    ) -> ContainerProcess:
+        """For Container alone: `pipes` and `terminal` belong to the process from now on."""
         self = object.__new__(cls)
         self._spawned = spawned
         self._pipes = pipes
@@ -55,6 +71,7 @@ class ContainerProcess:
         self._given = None
         self.args = args
         self.pid = spawned.pid
+        self.terminal = terminal
         return self
 
     def __repr__(self) -> str:
@@ -188,8 +205,16 @@ class ContainerProcess:
         """SIGKILL, to it alone: what it started goes on."""
         self.send_signal(_SIGKILL)
 
+    def resize(self, columns: int, rows: int) -> None:
+        """Set the size of its terminal, in characters. Raises ValueError where we have none."""
+        if self.terminal is None:
+            raise ValueError(f"we have no terminal of process {self.pid}: spawn(..., terminal=True)")
+        self.terminal.resize(columns, rows)
+
     def close(self) -> None:
-        """Close our ends of its streams; it goes on."""
+        """Close our ends of its streams; it goes on, but a terminal hangs up."""
+        if self.terminal is not None:
+            self.terminal.close()
         for file in self._files.values():
             file.close()
         self._pipes.close()

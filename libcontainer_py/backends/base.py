@@ -26,6 +26,19 @@ if TYPE_CHECKING:
     from libcontainer_py.stats import Stats
 
 
+class Taker(Protocol):
+    """Who takes the host's end of a new terminal, its master."""
+
+    @property
+    def demanded(self) -> bool:
+        """Whether it is wrong that there is no terminal to take."""
+        ...
+
+    def take(self, master: int) -> None:
+        """The descriptor belongs to this one from now on. Raises StepError."""
+        ...
+
+
 class CreateRequest(NamedTuple):
     """What `Factory.create` was asked for."""
 
@@ -43,6 +56,8 @@ class CreateRequest(NamedTuple):
     """Run no program: that small init stays alone until it is killed. With `reaper`."""
     die_with_parent: bool = False
     """When we end, however that comes, it is killed."""
+    terminal: Taker | None = None
+    """Who takes the terminal, where the configuration asks for one."""
 
 
 class SpawnRequest(NamedTuple):
@@ -64,6 +79,8 @@ class SpawnRequest(NamedTuple):
     stderr: int | None = None
     apart: bool = False
     """Keep it and what it starts apart from the others, so that `Spawned.kill_all` ends these alone."""
+    terminal: Taker | None = None
+    """It gets a terminal, which this takes."""
 
 
 class Spawned(Protocol):
@@ -307,6 +324,10 @@ class Birth(Protocol):
         """Wait until only the fifo is left. Raises CreateError, ProgramNotFound, HookError."""
         ...
 
+    def terminal(self) -> int:
+        """The master of its terminal, once it is ready: the caller's to close."""
+        ...
+
     def record(self, intent: Intent) -> Record:
         """What state.json is to say."""
         ...
@@ -342,6 +363,11 @@ class Preparation(Protocol):
     @property
     def cgroup_paths(self) -> tuple[str, ...]:
         """The cgroup directories that will be made, where they do not exist yet."""
+        ...
+
+    @property
+    def terminal(self) -> bool:
+        """Whether the program gets a terminal."""
         ...
 
     @property

@@ -49,6 +49,8 @@ _HINTS = {
     ("remount", 22): "is something mounted there? And the kernel may have refused an option",
     ("apparmor", 2): "no such profile is loaded; aa-status lists those that are, apparmor_parser loads one",
     ("apparmor", 13): "we are confined ourselves, by a profile that does not let us change to this one",
+    ("terminal", 19): 'mount one: {"destination": "/dev/pts", "type": "devpts", "source": "devpts", "options": '
+    '["newinstance", "ptmxmode=0666", "mode=0620"]}',
     ("selinux", 13): "the policy does not let us set it",
     ("selinux", 22): "the policy that is loaded does not know this label",
 }
@@ -97,6 +99,7 @@ class LinuxBirth:
         self._kills_before: int = 0
         """What a cgroup that was there before us has counted; a new one begins with 0."""
         self._devices: NetDevices | None = None
+        self._terminal: int = -1
         try:
             if not self._enters_late:
                 self._instruct()
@@ -108,7 +111,7 @@ class LinuxBirth:
         """Its plan and its streams: with these it can begin."""
         opened: list[int] = []
         try:
-            streams = streams_of(self._preparation.request, opened)
+            streams = {} if self._preparation.terminal else streams_of(self._preparation.request, opened)
             self._launch.instruct(self._preparation.plan.wire(), streams, more=True)
         finally:
             _close(opened)
@@ -224,9 +227,13 @@ class LinuxBirth:
     @property
     def init(self) -> Init:
         """The new process."""
+        return Init(self._known.pid, self._known.start)
+
+    @property
+    def _known(self) -> Child:
         if self._child is None:
             raise AssertionError("it is not born yet")
-        return Init(self._child.pid, self._child.start)
+        return self._child
 
     def until_mounted(self) -> None:
         """Wait until init stands before its hooks, where there are any."""
@@ -253,18 +260,26 @@ class LinuxBirth:
         """Wait until only the fifo is left."""
         for step in self._steps:
             if step.name == "namespaces":
-                self._take_namespaces(len(step.arguments[0]))
+                for _ in step.arguments[0]:
+                    name, descriptor = self._expect_descriptor(messages.NAMESPACE)
+                    self._known.namespaces[name] = descriptor
+            elif step.name == "terminal":
+                _, self._terminal = self._expect_descriptor(messages.TERMINAL)
         self._expect(messages.READY)
 
-    def _take_namespaces(self, count: int) -> None:
-        for _ in range(count):
-            said, descriptor = self._launch.hear_with()
-            if not said.startswith(messages.NAMESPACE) or descriptor < 0 or self._child is None:
-                if descriptor >= 0:
-                    os.close(descriptor)
-                self._judge(said)
-                raise AssertionError("it goes on without having said what it was to say")
-            self._child.namespaces[said[1:].decode()] = descriptor
+    def _expect_descriptor(self, word: bytes) -> tuple[str, int]:
+        """What follows that word, and the descriptor that comes along."""
+        said, descriptor = self._launch.hear_with()
+        if not said.startswith(word) or descriptor < 0:
+            if descriptor >= 0:
+                os.close(descriptor)
+            self._judge(said)
+        return said[1:].decode(), descriptor
+
+    def terminal(self) -> int:
+        """The master of its terminal: the caller's."""
+        master, self._terminal = self._terminal, -1
+        return master
 
     def let_go(self) -> None:
         """state.json is saved: init may go to the fifo."""
@@ -308,6 +323,8 @@ class LinuxBirth:
         if self._devices is not None:
             self._devices.fetch()  # while its network namespace is there
             self._devices = None
+        if self._terminal >= 0:
+            os.close(self.terminal())
         if self._child is None:
             self._launch.discard()
         elif self._control is not None:

@@ -58,7 +58,8 @@ class Launch:
         """
         ours, theirs = forkservers.socketpair()
         self.control: _socket.socket = ours
-        self._early: list[tuple[bytes, int]] = []
+        self._early: list[tuple[bytes, int, int]] = []
+        self._terminal: int = -1
         if stage is not None:
             ours.setsockopt(_socket.SOL_SOCKET, _socket.SO_PASSCRED, 1)  # see `_answer`
         self._server: int | None = None
@@ -144,14 +145,31 @@ class Launch:
         answer, pidfd = self._answer()
         if not answer.startswith(messages.STAGED):
             return _made(answer, pidfd), b""
+        joiner = _pid_in(answer)
         try:
-            answer, born = self._answer((messages.MADE, messages.FAILED), by=_pid_in(answer))
+            answer, born = self._answer((messages.MADE, messages.FAILED), by=joiner)
         finally:
             children.reap(pidfd)
+        self._find_terminal(joiner)
         if answer.startswith(messages.FAILED):
             return None, answer
         self._child = _made(answer, born)
         return self._child, b""
+
+    def _find_terminal(self, joiner: int) -> None:
+        """Of all that came, believe who joined: nobody in the container has seen that process."""
+        for entry in [entry for entry in self._early if entry[0] == messages.TERMINAL]:
+            self._early.remove(entry)
+            _, descriptor, sender = entry
+            if sender == joiner and self._terminal < 0:
+                self._terminal = descriptor
+            elif descriptor >= 0:
+                os.close(descriptor)
+
+    def take_terminal(self) -> int:
+        """The master of a terminal that came before `joined` was over: the caller's; -1: none came."""
+        master, self._terminal = self._terminal, -1
+        return master
 
     def _answer(self, words: tuple[bytes, ...] = messages.OF_SERVER, *, by: int = 0) -> tuple[bytes, int]:
         """The server's next word. Init may have begun by then: what it says meanwhile is kept for `hear`.
@@ -169,10 +187,10 @@ class Launch:
                 )
             if said[:1] in words and by in (0, sender):
                 return said, descriptor
-            if descriptor >= 0 and by:  # whoever is in the container may have sent it
+            if descriptor >= 0 and by and said != messages.TERMINAL:  # whoever is in the container may have sent it
                 os.close(descriptor)
                 descriptor = -1
-            self._early.append((said, descriptor))
+            self._early.append((said, descriptor, sender))
 
     def _watch(self) -> None:
         """Wait for a word, or for the server's end: init holds the other end of the socket too, and waits for us."""
@@ -198,7 +216,13 @@ class Launch:
 
     def hear_with(self) -> tuple[bytes, int]:
         """Init's next word, and the descriptor that came along, which the caller closes; -1 for none."""
-        return self._early.pop(0) if self._early else _receive(self.control)[:2]
+        if not self._early:
+            return _receive(self.control)[:2]
+        said, descriptor, sender = self._early.pop(0)
+        if descriptor >= 0 and self._child is not None and sender not in (0, self._child.pid):
+            os.close(descriptor)
+            return said, -1
+        return said, descriptor
 
     def until_executed(self, child: children.Child, timeout: float) -> bytes:
         """Why a process that joined a container does not execute its program; b"" once it does, or has ended.
@@ -231,9 +255,12 @@ class Launch:
     def _forget(self) -> None:
         """Close what came along with words that nobody will hear."""
         while self._early:
-            _, descriptor = self._early.pop()
+            _, descriptor, _ = self._early.pop()
             if descriptor >= 0:
                 os.close(descriptor)
+        if self._terminal >= 0:
+            os.close(self._terminal)
+            self._terminal = -1
 
     def discard(self) -> None:
         """Kill and reap what was asked for, whatever became of it, and close the control socket."""

@@ -86,6 +86,11 @@ class LinuxPreparation:
         return self.plan.owner
 
     @property
+    def terminal(self) -> bool:
+        """Whether the program gets a terminal."""
+        return self.spec.process is not None and self.spec.process.terminal
+
+    @property
     def ends_with_init(self) -> bool:
         """Whether all of it ends when init does, as in a pid namespace of its own."""
         linux = self.spec.linux

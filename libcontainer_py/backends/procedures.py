@@ -18,11 +18,13 @@ import warnings
 
 from libcontainer_py.backends.base import Taken
 from libcontainer_py.errors import (
+    ConfigError,
     ContainerError,
     ContainerNotFound,
     ContainerTimeout,
     HookError,
     HookWarning,
+    Problem,
     ProgramNotFound,
     StartError,
     StateError,
@@ -45,6 +47,7 @@ if TYPE_CHECKING:
         Spawned,
         SpawnRequest,
         Store,
+        Taker,
         Watch,
     )
     from libcontainer_py.record import Init, Record
@@ -81,6 +84,7 @@ class Procedures:
         container_id = request.container_id
         directory = self.store.directory(container_id)  # refuses a bad id before anything is read
         preparation = self.host.prepare(request, directory)
+        taker = _taker(request, terminal=preparation.terminal)
         with self.store.lock(container_id, timeout=LOCK_TIMEOUT):
             intent = self.host.creator()._replace(
                 cgroups=dict.fromkeys(preparation.cgroup_paths, 0), die_with_parent=request.die_with_parent
@@ -108,6 +112,8 @@ class Procedures:
                 record = birth.record(intent)  # while init goes on, as the draft
                 self.store.draft(record)
                 birth.until_ready()
+                if taker is not None:
+                    taker.take(birth.terminal())
                 self.store.publish(container_id)
                 birth.let_go()
                 self.store.settle(container_id)
@@ -468,6 +474,22 @@ class Procedures:
         if not self.host.is_here(intent):
             return not self.host.rebooted(intent)
         return intent.init is not None and self.host.alive(intent.init)
+
+
+def _taker(request: CreateRequest, *, terminal: bool) -> Taker | None:
+    """Who takes the terminal of this request; None: there is none. Raises ConfigError, ValueError."""
+    taker = request.terminal
+    if not terminal:
+        if taker is not None and taker.demanded:
+            hint = "set it to true, or give no console socket"
+            raise ConfigError([Problem("process.terminal", "is false: nothing for a console socket", hint=hint)])
+        return None
+    if taker is None:
+        hint = "Factory.create keeps it, or sends it to a console socket"
+        raise ConfigError([Problem("process.terminal", "nobody takes the terminal", hint=hint)])
+    if (request.stdin, request.stdout, request.stderr) != (None, None, None):
+        raise ValueError("with process.terminal the terminal is stdin, stdout and stderr: give none of them")
+    return taker
 
 
 def _warn(failed: list[str]) -> None:

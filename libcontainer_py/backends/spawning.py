@@ -31,7 +31,7 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
 
-    from libcontainer_py.backends.base import SpawnRequest
+    from libcontainer_py.backends.base import SpawnRequest, Taker
     from libcontainer_py.backends.children import Child
     from libcontainer_py.record import Record
     from libcontainer_py.spec import Spec
@@ -103,7 +103,7 @@ def spawn(record: Record, request: SpawnRequest, python: str | None) -> LinuxSpa
         paths = {**record.cgroup_paths, **(group.paths if group is not None else {})}
         descriptors = {**namespaces, **_descriptors(record, paths, request, opened)}
         for directory in _birthplaces(record, paths):
-            child = _try(record, steps, descriptors, python, directory)
+            child = _try(record, steps, descriptors, python, directory, request.terminal)
             if child is not None:
                 spawned = LinuxSpawned(child, record, group, python)
                 return spawned
@@ -116,7 +116,12 @@ def spawn(record: Record, request: SpawnRequest, python: str | None) -> LinuxSpa
 
 
 def _try(
-    record: Record, steps: tuple[Step, ...], descriptors: dict[str, int], python: str | None, directory: int | None
+    record: Record,
+    steps: tuple[Step, ...],
+    descriptors: dict[str, int],
+    python: str | None,
+    directory: int | None,
+    taker: Taker | None,
 ) -> Child | None:
     """Make one in the v2 cgroup of that descriptor, which is closed; None: it takes no process (EBUSY)."""
     try:
@@ -133,6 +138,8 @@ def _try(
             said = launch.until_executed(child, EXECUTE_TIMEOUT)
         if child is None or said:
             raise _failure(record, steps, said)
+        if taker is not None:
+            taker.take(launch.take_terminal())
     except CreateError as error:
         launch.discard()
         if error.errno == _EBUSY:
@@ -215,7 +222,7 @@ def _configured(record: Record, request: SpawnRequest) -> Spec:
     program = attrs.evolve(
         base,
         args=request.args or base.args,
-        terminal=False,
+        terminal=request.terminal is not None,
         env=(*kept, *(f"{name}={value}" for name, value in added.items())),
         cwd=base.cwd if request.cwd is None else request.cwd,
         user=base.user if request.user is None else request.user,
@@ -287,7 +294,7 @@ def _directory(path: str) -> Iterator[int]:
 
 
 def _descriptors(record: Record, paths: Mapping[str, str], request: SpawnRequest, opened: list[int]) -> dict[str, int]:
-    descriptors = without_null(streams_of(request, opened), opened)
+    descriptors = {} if request.terminal is not None else without_null(streams_of(request, opened), opened)
 
     def enter(tasks: Mapping[str, int]) -> None:
         opened.extend(tasks.values())

@@ -17,7 +17,7 @@ from libcontainer_py.init import hook, identity, joining, messages, reaper, sign
 from libcontainer_py.init.filesystem import Filesystem
 from libcontainer_py.init.filtering import SeccompFilter
 from libcontainer_py.init.mounts import Mounts
-from libcontainer_py.kernel import libc, namespace, network, scheduling, title
+from libcontainer_py.kernel import libc, namespace, network, scheduling, terminal, title
 from libcontainer_py.kernel.constants import (
     CLONE_NEWNET,
     CLONE_PARENT,
@@ -194,6 +194,38 @@ class Executor:
                     pass  # of another user namespace
             os.dup2(descriptor, number)
             os.close(descriptor)
+
+    def do_terminal(self, uid: int, columns: int, rows: int) -> None:
+        """Our standard streams are a new terminal, which its user owns; the master goes to the host, and stays nowhere.
+
+        A user that is not mapped, or a read-only devpts, leaves it to its maker, as with runc.
+        """
+        master = self.filesystem.new_terminal()
+        try:
+            terminal.unlock(master)
+            if columns and rows:
+                terminal.set_size(master, columns, rows)
+            peer = terminal.peer(master)
+            right = (_socket.SOL_SOCKET, _socket.SCM_RIGHTS, master.to_bytes(4, sys.byteorder))
+            self.control.sendmsg([messages.TERMINAL], [right])
+        finally:
+            os.close(master)
+        if os.fstat(peer).st_uid != uid:
+            try:
+                os.fchown(peer, uid, -1)
+            except OSError as error:
+                if error.errno not in (1, 22, 30):  # EPERM, EINVAL, EROFS
+                    raise
+        for _, number in _STDIO:
+            os.dup2(peer, number)
+        os.close(peer)
+
+    def do_console(self) -> None:
+        self.filesystem.console(0)
+
+    def do_controlling_terminal(self) -> None:
+        """Our session's: who types ^C there interrupts who is in the foreground."""
+        terminal.take_control(0)
 
     def do_loopback(self) -> None:
         network.loopback_up()

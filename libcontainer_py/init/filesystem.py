@@ -13,6 +13,7 @@ from libcontainer_py.kernel.constants import (
     AT_EMPTY_PATH,
     AT_FDCWD,
     AT_RECURSIVE,
+    DEVPTS_SUPER_MAGIC,
     MNT_DETACH,
     MOUNT_ATTR_RDONLY,
     MOVE_MOUNT_F_EMPTY_PATH,
@@ -29,8 +30,9 @@ from libcontainer_py.kernel.constants import (
     RESOLVE_NO_SYMLINKS,
 )
 
-_ENOENT, _EAGAIN, _EBUSY, _EEXIST, _ENOTDIR, _EISDIR, _EINVAL, _ELOOP = 2, 11, 16, 17, 20, 21, 22, 40
+_ENOENT, _EAGAIN, _EBUSY, _EEXIST, _ENODEV, _ENOTDIR, _EISDIR, _EINVAL, _ELOOP = 2, 11, 16, 17, 19, 20, 21, 22, 40
 _MOST_RACES = 100
+_PTMX = "/dev/pts/ptmx"
 _MOST_LINKS = 40
 _DIRECTORY = stat.S_IFDIR | 0o755
 
@@ -267,6 +269,53 @@ class Filesystem:
             os.symlink("pts/ptmx", "ptmx", dir_fd=above)
         finally:
             os.close(above)
+
+    def new_terminal(self) -> int:
+        """Open a new pseudoterminal of the container's own devpts: its master, which the caller closes.
+
+        Before pivot_root in the root that is being built, else in our own root directory.
+        """
+        top = os.open("/", O_PATH | os.O_DIRECTORY | os.O_CLOEXEC) if self.root < 0 else os.dup(self.root)
+        try:
+            found = self.find(_PTMX, os.O_NOFOLLOW, top=top)
+        except (FileNotFoundError, NotADirectoryError):
+            raise OSError(_ENODEV, "there is none, and a terminal needs a devpts", _PTMX) from None
+        finally:
+            os.close(top)
+        try:
+            status = os.fstat(found)
+            real = stat.S_ISCHR(status.st_mode) and status.st_rdev == os.makedev(5, 2)
+            if not real or libc.fstatfs_type(found) != DEVPTS_SUPER_MAGIC:
+                raise OSError(_ENODEV, "it is not that of a devpts, and a terminal needs one", _PTMX)
+            return os.open(f"self/fd/{found}", os.O_RDWR | os.O_NOCTTY | os.O_CLOEXEC, dir_fd=self.procfs)
+        finally:
+            os.close(found)
+
+    def console(self, terminal: int) -> None:
+        """Let /dev/console be this terminal too, whatever file or device is there."""
+        tree = libc.open_tree(terminal, "", OPEN_TREE_CLONE | OPEN_TREE_CLOEXEC | AT_EMPTY_PATH)
+        try:
+            above = self.make("/dev")
+            try:
+                flags = os.O_CREAT | os.O_EXCL | os.O_WRONLY | os.O_NOFOLLOW
+                os.close(os.open("console", flags, 0o666, dir_fd=above))
+            except FileExistsError:
+                pass
+            try:
+                target = libc.openat2(above, "console", O_PATH | os.O_NOFOLLOW, resolve=RESOLVE_NO_SYMLINKS)
+            finally:
+                os.close(above)
+            try:
+                if stat.S_ISLNK(os.fstat(target).st_mode):
+                    raise OSError(_ELOOP, "it is a symlink, which is left alone")
+                self.attach(tree, target)
+            finally:
+                os.close(target)
+        except OSError as error:
+            error.filename = "/dev/console"
+            raise
+        finally:
+            os.close(tree)
 
     def own_null(self) -> None:
         """Let standard streams that are the host's /dev/null be the container's.

@@ -19,6 +19,7 @@ OF_SERVER: "Final" = (MADE, REFUSED, STAGED)
 # init -> host
 MOUNTED: "Final" = b"M"  # namespaces and mounts are there; waits for GO_ON
 NAMESPACE: "Final" = b"N"  # followed by its name under /proc/PID/ns; its descriptor comes along
+TERMINAL: "Final" = b"T"  # the master of its terminal comes along
 READY: "Final" = b"R"  # only the fifo is left; waits for SAVED
 FAILED: "Final" = b"E"  # followed by a report
 EXITED: "Final" = b"X"  # the reaper's command ended; followed by `pack_end`

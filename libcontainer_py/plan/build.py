@@ -1,9 +1,9 @@
 """The plan of a container: every step, in the one right order, with its reason.
 
 The order, and why: cgroups before the cgroup namespace is unshared, or the namespace would show its own path, and
-before they are mounted; hooks after the mounts and before pivot_root; masks after the hooks, which may still mount; the
-root read-only when nothing more has to be made in it; limits and ids last, since each takes a privilege away; the
-program is looked up as the user who will run it; the seccomp filter is the very last.
+before they are mounted; hooks after the mounts and before pivot_root; the terminal and masks after the hooks, which may
+still mount; the root read-only when nothing more has to be made in it; limits and ids last, since each takes a
+privilege away; the program is looked up as the user who will run it; the seccomp filter is the very last.
 """
 
 from __future__ import annotations
@@ -117,7 +117,8 @@ def _begin(container_id: str, kinds: set[str], spec: Spec) -> Iterator[Step]:
         yield Step("become_root", (unshared,), "linux.uidMappings, linux.gidMappings")
     yield Step("session", (), "a session of its own")
     yield from keyring(container_id, spec)
-    yield Step("stdio", (spec.process.user.uid if spec.process is not None else 0,), "the caller's streams")
+    if spec.process is not None and not spec.process.terminal:
+        yield Step("stdio", (spec.process.user.uid,), "the caller's streams")
     if "network" in kinds:
         yield Step("loopback", (), "linux.namespaces")
     if spec.hostname is not None:
@@ -173,6 +174,10 @@ def _filesystem(
         yield Step("await_hooks", (), why)
         if hooks is not None and hooks.create_container:
             yield Step("create_hooks", (_hooks(hooks.create_container),), "hooks.createContainer")
+    if spec.process.terminal:
+        yield process.terminal(spec.process)
+        yield Step("console", (), "process.terminal")
+        yield Step("controlling_terminal", (), "process.terminal")
     yield from sysctl.steps(spec)
     yield from mounts.hidden(linux)
     yield from mounts.readonly_mounts(spec)

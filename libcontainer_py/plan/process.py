@@ -74,6 +74,13 @@ def _mask(names: Iterable[str], path: str, grantable: int, warnings: list[str]) 
     return mask
 
 
+def terminal(process: Process) -> Step:
+    """A terminal of its own, for its user, with the size in columns and rows; 0: the kernel's."""
+    size = process.console_size
+    columns, rows = (0, 0) if size is None else (size.width, size.height)
+    return Step("terminal", (process.user.uid, columns, rows), "process.terminal, process.consoleSize")
+
+
 def search_path(process: Process) -> str:
     """PATH of the program's environment: where it is looked up."""
     for entry in process.env:

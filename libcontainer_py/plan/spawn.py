@@ -47,12 +47,17 @@ def _steps(
     if affinity is not None and affinity.final:
         yield Step("affinity", (processors_of(affinity.final) or (),), "process.execCPUAffinity.final")
     yield from keyring(container_id, spec)
-    yield Step("stdio", (program.user.uid,), "the caller's streams")
+    if program.terminal:
+        yield process.terminal(program)
+    else:
+        yield Step("stdio", (program.user.uid,), "the caller's streams")
     yield from labels.steps(program)
     user_namespace = bool(flags & NAMESPACES["user"][1])
     yield from becoming(spec, program, facts, warnings, user_namespace=user_namespace, groups=groups)
     yield Step("clone", (), "linux.namespaces")
     yield Step("session", (), "a session of its own")
+    if program.terminal:
+        yield Step("controlling_terminal", (), "process.terminal")
     if spec.linux is not None and spec.linux.seccomp is not None:
         yield process.seccomp(spec, filter_of(spec.linux.seccomp, facts.machine))
     yield Step("execute", (tuple(program.args), tuple(program.env)), "process.args, process.env")

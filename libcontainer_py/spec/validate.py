@@ -160,6 +160,10 @@ def _process(process: Process) -> Iterator[Problem]:
     yield from _absolute("process.cwd", process.cwd)
     yield from _environment("process.env", process.env)
     yield from _user(process.user)
+    if process.terminal and process.console_size is not None:
+        for name, value in (("height", process.console_size.height), ("width", process.console_size.width)):
+            if value > 65535:  # unsigned short. Source: ioctl_tty(2), struct winsize
+                yield Problem(f"process.consoleSize.{name}", f"{value} is above 65535", value)
     seen: set[str] = set()
     for index, limit in enumerate(process.rlimits):
         path = f"process.rlimits[{index}]"
@@ -304,15 +308,9 @@ def _environment(path: str, env: Iterable[str]) -> Iterator[Problem]:
 
 # What comes later ----------------------------------------------------------------------------------------------------
 
-_LATER = "not supported yet"
-
 FOREIGN: tuple[str, ...] = ("windows", "solaris", "vm", "zos", "freebsd")
 
 
 def unsupported(spec: Spec) -> list[Problem]:
     """Every known field that is set, but that this version does not support, with its JSON path."""
-    found = [Problem(name, "is for another system, not for Linux") for name in FOREIGN if getattr(spec, name)]
-    if spec.process and spec.process.terminal:
-        hint = "terminals come later; set it to false"
-        found.append(Problem("process.terminal", _LATER, value=True, hint=hint))
-    return found
+    return [Problem(name, "is for another system, not for Linux") for name in FOREIGN if getattr(spec, name)]

@@ -74,7 +74,7 @@ def test_each_row_is_shown_and_documented() -> None:
 
 def test_configurations_by_chance(field: Field) -> None:
     @settings(max_examples=EXAMPLES, suppress_health_check=list(HealthCheck))
-    @given(specs(supported_only=True))
+    @given(specs())
     def the_same(spec: Spec) -> None:
         config = can_run(spec.to_dict())
         rows_of(*field.both(config, lambda rootfs: prepare(rootfs, config)))

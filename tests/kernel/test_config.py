@@ -724,7 +724,6 @@ def put(config: Config, path: str, value: object) -> None:
 @pytest.mark.parametrize(
     ("path", "value"),
     [
-        ("process.terminal", True),
         ("windows", {"layerFolders": ["x"]}),
     ],
 )
@@ -742,13 +741,13 @@ def test_a_known_field_that_is_not_supported_is_refused_with_its_path(
 
 
 def test_all_that_is_wrong_is_said_at_once(workshop: Workshop, config: Config) -> None:
-    config["process"]["terminal"] = True
+    put(config, "vm", {"kernel": {"path": "/x"}})
     put(config, "linux.mountLabel", 'of "quotes"')
     config["process"]["cwd"] = "relative"
     with pytest.raises(ConfigError) as caught:
         workshop.create(config)
     paths = {problem.path for problem in caught.value.problems}
-    assert paths == {"process.terminal", "linux.mountLabel", "process.cwd"}
+    assert paths == {"vm", "linux.mountLabel", "process.cwd"}
 
 
 def test_unknown_fields_are_kept_and_ignored(workshop: Workshop, config: Config) -> None:
@@ -770,7 +769,9 @@ def test_what_runc_spec_itself_writes(workshop: Workshop, peer: Callable[[str], 
     subprocess.run([peer("runc"), "spec"], cwd=tmp_path, check=True)
     config = json.loads((tmp_path / "config.json").read_text())
     assert config["process"]["terminal"] is True
-    with pytest.raises(ConfigError, match=r"process\.terminal: not supported yet"):
-        workshop.create(config)
-    config["process"]["terminal"] = False
-    assert workshop.sh(config, "echo it runs") == "it runs\n"
+    config["process"]["args"] = ["/bin/sh", "-c", "echo it runs"]
+    with workshop.create(config) as container:
+        container.start()
+        assert container.wait(60).returncode == 0
+        assert container.terminal is not None
+        assert container.terminal.read() == b"it runs\r\n"

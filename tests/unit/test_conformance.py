@@ -107,7 +107,6 @@ def test_each_row_says_whether_it_is_supported_and_if_not_why() -> None:
 # -- what is refused --------------------------------------------------------------------------------------------------
 
 REFUSED: dict[str, object] = {
-    "process.terminal": True,
     "linux.personality": {"domain": "LINUX32", "flags": ["x"]},
 }
 """A value for which create refuses the field. Of personality it is what stands in it."""
@@ -152,6 +151,7 @@ THROTTLES = ("throttleReadBpsDevice", "throttleWriteBpsDevice", "throttleReadIOP
 EVERYTHING: dict[str, Any] = {
     "ociVersion": "1.3.0",
     "process": {
+        "terminal": True,
         "consoleSize": {"height": 40, "width": 120},
         "user": {"uid": 1, "gid": 1, "umask": 18, "additionalGids": [2]},
         "args": ["true"],

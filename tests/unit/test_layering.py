@@ -65,14 +65,15 @@ MAY_IMPORT = {
         f"backends.spawning backends.watching plan hooks state cgroups {BELOW}"
     ),
     "pipes": "streams",
+    "terminal": "errors",  # of processes: our end, and who takes it
     "result": "errors",  # beside process, which must load no attrs
     "process": VERBS,
     "events": f"process {VERBS}",
     "command": "streams pipes result backends.base errors",  # what the verbs that run a command share
     "spawned": "process pipes streams backends.base errors",
-    "further": f"command pipes spawned {VERBS}",
+    "further": f"command pipes spawned terminal {VERBS}",
     "container": f"process events stats command further spawned pipes result {VERBS}",
-    "factory": f"process pipes container backends.linux {VERBS}",
+    "factory": f"process pipes terminal container backends.linux {VERBS}",
     # backends.base: to ask for the reaper, which is no public option of create; kernel: what is mounted on the host
     "sandbox": (
         "factory container process pipes command result streams spec plan.default_seccomp backends.base kernel errors"

@@ -68,6 +68,10 @@ class MemoryBirth:
                 errno=errno.ENOENT,
             )
 
+    def terminal(self) -> int:
+        """The master of its terminal: the caller's."""
+        return self._process.open_terminal()
+
     def record(self, intent: Intent) -> Record:
         """What state.json is to say."""
         preparation = self._preparation

@@ -86,6 +86,7 @@ class MemoryHost:
             process = self.processes[init]
             if process.alive:
                 process.returncode = returncode
+                process.close_terminal()
                 for other in self.processes.values():
                     if other.alive and other.leader == init:
                         self.end(other.init, -SIGKILL)
@@ -97,6 +98,7 @@ class MemoryHost:
             process = self.processes[init]
             if process.alive:
                 process.lost = True
+                process.close_terminal()
                 self.clock.changed.notify_all()
             return self.spawn(pid=init.pid)
 
@@ -234,6 +236,8 @@ class MemoryHost:
             process.program = self.program
             process.cgroups = self.processes[record.init].cgroups
             process.leader = record.init if record.private_pid_namespace else None
+            if request.terminal is not None:
+                request.terminal.take(process.open_terminal())
             return MemorySpawned(self, process)
 
     def kill(self, record: Record) -> None:

@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import json
+import os
 from typing import Any, NamedTuple
+
+from libcontainer_py.errors import UnsupportedPlatform
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -56,6 +59,7 @@ class MemoryProcess:
         "program",
         "returncode",
         "stopped",
+        "terminal",
     )
 
     def __init__(self, init: Init, parent: Init | None) -> None:
@@ -75,11 +79,26 @@ class MemoryProcess:
         """Of an init: how many were killed in its cgroup, as far as was seen before that was gone."""
         self.lost: bool = False
         """Ended, and another than its parent reaped it: nobody can tell how it ended."""
+        self.terminal: int = -1
+        """A descriptor of its terminal, the program's end, while it lives; a test may read and write there."""
 
     @property
     def alive(self) -> bool:
         """Whether it has not ended."""
         return self.returncode is None and not self.lost
+
+    def open_terminal(self) -> int:
+        """Give it a terminal: this system's, so that there is a descriptor. The caller closes the master."""
+        if not hasattr(os, "openpty"):
+            raise UnsupportedPlatform("terminals need pseudoterminals, which this system does not have")
+        master, self.terminal = os.openpty()
+        return master
+
+    def close_terminal(self) -> None:
+        """As the kernel does when it ends."""
+        if self.terminal >= 0:
+            os.close(self.terminal)
+            self.terminal = -1
 
 
 class MemoryCgroup:
@@ -128,12 +147,14 @@ class MemoryPreparation:
         self.fifo_owner: tuple[int, int] = (0, 0)
         self.cgroup_paths: tuple[str, ...] = (f"{CGROUPS}/{request.container_id}",)
         self.resources: Resources | None = None
+        self.terminal: bool = False
         if request.spec is not None:
             self._use(request.spec)
 
     def _use(self, spec: Spec) -> None:
         self.oci_version = spec.oci_version
         self.annotations = dict(spec.annotations)
+        self.terminal = spec.process is not None and spec.process.terminal
         if spec.root is not None:
             self.rootfs = spec.root.path if spec.root.path.startswith("/") else f"{self.bundle}/{spec.root.path}"
         if spec.hooks is not None:

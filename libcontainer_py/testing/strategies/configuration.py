@@ -17,7 +17,6 @@ from libcontainer_py.spec import (
     Namespace,
     NetDevice,
     Personality,
-    Process,
     Root,
     Seccomp,
     Spec,
@@ -45,23 +44,12 @@ from libcontainer_py.testing.strategies.words import (
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-# What a version may not support: the least that shows it.
-_SHOWS: dict[str, Spec] = {
-    "terminal": Spec(process=Process(terminal=True)),
-}
-
 _SYSCTLS = {
     "network": ("net.ipv4.ip_forward", "net.core.somaxconn", "net.ipv4.ip_unprivileged_port_start"),
     "ipc": ("kernel.shmmax", "kernel.msgmax", "fs.mqueue.msg_max"),
     "uts": ("kernel.domainname",),
 }
 """Settings that belong to a namespace. Source: namespaces(7), ipc_namespaces(7)."""
-
-
-@cache
-def _refused() -> frozenset[str]:
-    """What is not supported yet: words of _SHOWS."""
-    return frozenset(word for word, spec in _SHOWS.items() if validate.unsupported(spec))
 
 
 @cache
@@ -158,12 +146,12 @@ def _sections() -> st.SearchStrategy[Linux]:
 
 
 @cache
-def _tops(without: frozenset[str]) -> st.SearchStrategy[Spec]:
+def _tops() -> st.SearchStrategy[Spec]:
     keys = names.map("org.example.".__add__) | texts.filter(bool)
     root = some(Root, {"path": st.just("rootfs") | paths | relative_paths}, {"readonly": st.booleans()})
     required = {
         "oci_version": st.sampled_from(["1.3.0", "1.0.2", "1.2.1-rc.1+dev"]),
-        "process": processes(terminals="terminal" not in without),
+        "process": processes,
         "root": root,
         "linux": _sections(),
     }
@@ -215,14 +203,12 @@ def _fitting(spec: Spec, namespaces: tuple[Namespace, ...], given: Mapping[str, 
 
 
 @cache
-def specs(*, supported_only: bool = False) -> st.SearchStrategy[Spec]:
+def specs() -> st.SearchStrategy[Spec]:
     """Configurations in which validation finds no problem; any field of Linux may be set, a few of them are.
 
-    With `supported_only` nothing is set either that this version does not support, so `validate.check` passes. Users
-    and groups are such as the user namespace has, paths are absolute but for what the specification lets be relative,
-    and what the kernel would refuse whatever the host is like is not drawn.
+    Users and groups are such as the user namespace has, paths are absolute but for what the specification lets be
+    relative, and what the kernel would refuse whatever the host is like is not drawn.
     """
-    without = _refused() if supported_only else frozenset[str]()
     dependent: dict[str, st.SearchStrategy[Any]] = {
         "sysctl": _sysctls,
         "net_devices": _net_devices(),
@@ -235,4 +221,4 @@ def specs(*, supported_only: bool = False) -> st.SearchStrategy[Spec]:
     }
     # All of these are always drawn, and used where a namespace allows: what is drawn next to a namespace, and only if
     # it is there, keeps Hypothesis from shrinking it away.
-    return st.builds(_fitting, _tops(without), _namespaces(), st.fixed_dictionaries(dependent))
+    return st.builds(_fitting, _tops(), _namespaces(), st.fixed_dictionaries(dependent))

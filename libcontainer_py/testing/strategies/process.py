@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from operator import attrgetter
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import attrs
 from hypothesis import strategies as st
@@ -110,10 +110,11 @@ _users = some(
 )
 
 
-def processes(*, terminals: bool) -> st.SearchStrategy[Process]:
-    """Processes, some of them with a terminal where `terminals` says so."""
-    optional: dict[str, st.SearchStrategy[Any]] = {
-        "terminal": st.booleans() if terminals else st.just(value=False),
+processes: st.SearchStrategy[Process] = some(
+    Process,
+    {"args": _arguments, "cwd": st.just("/") | paths},
+    {
+        "terminal": st.booleans(),
         "console_size": st.builds(ConsoleSize, height=_sizes, width=_sizes),
         "user": _users,
         "env": tuples(variables, max_size=3),
@@ -126,6 +127,6 @@ def processes(*, terminals: bool) -> st.SearchStrategy[Process]:
         "selinux_label": st.sampled_from(["system_u:system_r:container_t:s0", "u:r:t:s0:c1,c2"]),
         "io_priority": st.builds(IOPriority, class_=_classes, priority=st.integers(0, 7)),
         "exec_cpu_affinity": some(CPUAffinity, {}, {"initial": ranges, "final": ranges}),
-    }
-    required = {"args": _arguments, "cwd": st.just("/") | paths}
-    return some(Process, required, optional)
+    },
+)
+"""Processes, some of them with a terminal."""

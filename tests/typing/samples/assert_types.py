@@ -48,6 +48,7 @@ from libcontainer_py import (
     Stats,
     Status,
     Swept,
+    Terminal,
     Usage,
     run,
 )
@@ -69,6 +70,7 @@ def factories(spec: Spec, backend: Backend) -> None:
     assert_type(factory.create("c1", "/bundle"), Container)
     assert_type(factory.create("c1", Path("/bundle"), stdin=DEVNULL, stdout=1, stderr=None), Container)
     assert_type(factory.create("c1", spec, stdout=subprocess.DEVNULL), Container)
+    assert_type(factory.create("c1", spec, console_socket=Path("/socket")), Container)
     with open("/dev/null", "wb") as file:
         factory.create("c1", "/bundle", stdout=file)
     assert_type(factory.load("c1"), Container)
@@ -173,6 +175,15 @@ def further(container: Container) -> None:
     assert_type(process.poll(), int | None)
     assert_type(process.wait(1.5), int)
     assert_type(process.communicate(b"x"), tuple[bytes, bytes])
+    typed = container.spawn(["sh"], terminal=True)
+    typed.resize(80, 25)
+    for terminal in (typed.terminal, container.terminal):
+        assert_type(terminal, Terminal | None)
+        if terminal is not None:
+            assert_type(terminal.read(), bytes)
+            assert_type(terminal.write(b"ls\n"), int)
+            assert_type(terminal.fileno(), int)
+            terminal.resize(columns=80, rows=25)
     for stream, chunk in process.stream():
         assert_type(stream, str)
         assert_type(chunk, bytes)

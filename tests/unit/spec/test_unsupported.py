@@ -39,18 +39,22 @@ def test_sections_of_other_systems(section: str) -> None:
     assert refused({section: None}) == []
 
 
-def test_a_terminal_is_one_problem() -> None:
+def test_a_terminal_and_its_size() -> None:
     text = (DATA / "config-runc-1.1.5.json").read_text()
     spec = Spec.from_json(text)
     assert json.loads(text)["process"]["terminal"] is True
-    assert validate.problems(spec) == []
-    [problem] = validate.unsupported(spec)
-    assert str(problem) == "process.terminal: not supported yet (terminals come later; set it to false)"
+    validate.check(spec)
     assert spec.process is not None
-    sized = attrs.evolve(spec.process, console_size=ConsoleSize(height=2, width=3))
-    assert len(validate.unsupported(attrs.evolve(spec, process=sized))) == 1
-    without = attrs.evolve(sized, terminal=False)
-    assert validate.unsupported(attrs.evolve(spec, process=without)) == []
+    sized = attrs.evolve(spec.process, console_size=ConsoleSize(height=65535, width=0))
+    validate.check(attrs.evolve(spec, process=sized))
+    too_large = attrs.evolve(sized, console_size=ConsoleSize(height=65536, width=70000))
+    found = [str(problem) for problem in validate.problems(attrs.evolve(spec, process=too_large))]
+    assert found == [
+        "process.consoleSize.height: 65536 is above 65535",
+        "process.consoleSize.width: 70000 is above 65535",
+    ]
+    without = attrs.evolve(too_large, terminal=False)  # which must be ignored then
+    validate.check(attrs.evolve(spec, process=without))
 
 
 @pytest.mark.parametrize(
