@@ -7,6 +7,7 @@ import json
 import os
 import re
 import time
+from errno import EMFILE
 
 from libcontainer_py.backends import forkservers, launcher
 from libcontainer_py.backends.streams import streams_of
@@ -270,10 +271,13 @@ class LinuxBirth:
     def _expect_descriptor(self, word: bytes) -> tuple[str, int]:
         """What follows that word, and the descriptor that comes along."""
         said, descriptor = self._launch.hear_with()
-        if not said.startswith(word) or descriptor < 0:
+        if not said.startswith(word):
             if descriptor >= 0:
                 os.close(descriptor)
             self._judge(said)
+        if descriptor < 0:  # the kernel drops what it finds no number for. Source: unix(7), MSG_CTRUNC
+            container_id = self._preparation.request.container_id
+            raise CreateError(os.strerror(EMFILE), container_id=container_id, step="descriptors", errno=EMFILE)
         return said[1:].decode(), descriptor
 
     def terminal(self) -> int:

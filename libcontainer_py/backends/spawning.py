@@ -8,6 +8,7 @@ already sees it come, and may try to look into it, but it has no more rights by 
 from __future__ import annotations
 
 import os
+from errno import EMFILE
 
 import attrs
 
@@ -139,7 +140,10 @@ def _try(
         if child is None or said:
             raise _failure(record, steps, said)
         if taker is not None:
-            taker.take(launch.take_terminal())
+            master = launch.take_terminal()
+            if master < 0:  # the kernel drops what it finds no number for. Source: unix(7), MSG_CTRUNC
+                raise CreateError(os.strerror(EMFILE), step="descriptors", errno=EMFILE)
+            taker.take(master)
     except CreateError as error:
         launch.discard()
         if error.errno == _EBUSY:

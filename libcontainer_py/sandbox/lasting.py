@@ -113,10 +113,13 @@ class Sandbox:
         stdin: Stdio = None,
         stdout: Stdio = None,
         stderr: Stdio = None,
+        terminal: bool = False,
     ) -> ContainerProcess:
         """Start a command in it: see `Container.spawn`. It ends with the sandbox at the latest."""
         who = self._who(user)
-        return self._container.spawn(args, env=env, cwd=cwd, user=who, stdin=stdin, stdout=stdout, stderr=stderr)
+        return self._container.spawn(
+            args, env=env, cwd=cwd, user=who, stdin=stdin, stdout=stdout, stderr=stderr, terminal=terminal
+        )
 
     @overload
     def run(

@@ -10,6 +10,7 @@ import shutil
 import signal
 import socket
 import subprocess
+import sys
 import tempfile
 import time
 from pathlib import Path
@@ -404,6 +405,29 @@ def test_in_a_user_namespace(workshop: Workshop) -> None:
         args = ["/bin/sh", "-c", "stat -c %u:%g $(tty)"]
         with container.spawn(args, terminal=True, user=User(uid=1000, gid=1000)) as process:
             assert rest(terminal_of(process)) == "1000:5\n"
+
+
+IN_A_SANDBOX = """
+import sys
+from libcontainer_py import Sandbox
+with Sandbox() as sandbox, sandbox.spawn(["sh", "-c", "tty; read x; echo got $x"], terminal=True) as process:
+    process.terminal.write(b"it\\n")
+    while chunk := process.terminal.read():
+        sys.stdout.write(chunk.decode())
+    sys.exit(process.wait(60))
+"""
+
+
+@pytest.mark.parametrize("who", ["root", "nobody"])
+def test_in_a_sandbox(workshop: Workshop, as_nobody: Callable[..., subprocess.CompletedProcess[str]], who: str) -> None:
+    if who == "root":
+        command = [sys.executable, "-c", IN_A_SANDBOX]
+        done = subprocess.run(command, capture_output=True, text=True, timeout=PATIENCE)
+    else:
+        done = as_nobody("-c", IN_A_SANDBOX)
+    assert done.returncode == 0, done.stderr
+    lines = done.stdout.split("\n")
+    assert sorted(lines) == sorted(["it", "/dev/pts/0", "got it", ""])
 
 
 def test_where_there_is_no_devpts(workshop: Workshop) -> None:
