@@ -36,8 +36,8 @@ def spawn(
     capabilities: Capabilities | None,
     no_new_privileges: bool | None,
     rlimits: Sequence[Rlimit] | None,
-    terminal: bool,
-    console_socket: str | os.PathLike[str] | None,
+    terminal: bool = False,
+    console_socket: str | os.PathLike[str] | None = None,
 ) -> ContainerProcess:
     """See `Container.spawn`; the status was asked for."""
     if isinstance(args, (str, bytes)):

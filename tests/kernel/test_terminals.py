@@ -14,10 +14,13 @@ import sys
 import tempfile
 import time
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 
 from libcontainer_py import PIPE, ConfigError, CreateError, ProgramNotFound, StartError, Status, Terminal
+from libcontainer_py.backends import birth, children, launcher
+from libcontainer_py.init import messages
 from libcontainer_py.spec import ConsoleSize, Process
 from libcontainer_py.spec.config import User
 from tests.kernel.workshop import NOBODY, PATIENCE, Config, Workshop, cgroups_of, namespaces, runc_spec
@@ -328,10 +331,12 @@ def test_a_console_that_is_a_symlink(workshop: Workshop) -> None:
 def test_a_create_that_fails_keeps_no_terminal(workshop: Workshop) -> None:
     config = interactive()
     config["process"]["args"] = ["/nope"]
-    before = os.listdir("/proc/self/fd")
-    with pytest.raises(ProgramNotFound):
-        workshop.create(config)
-    assert len(os.listdir("/proc/self/fd")) - len(before) <= 2  # the fork server's, of the first test
+    counts = []
+    for _ in range(3):
+        with pytest.raises(ProgramNotFound):
+            workshop.create(config)
+        counts.append(len(os.listdir("/proc/self/fd")))
+    assert counts[0] == counts[1] == counts[2]
 
 
 # -- of a further process ---------------------------------------------------------------------------------------------
@@ -436,6 +441,74 @@ def test_where_there_is_no_devpts(workshop: Workshop) -> None:
         with pytest.raises(StartError, match="/dev/pts/ptmx: there is none, and a terminal needs a devpts") as caught:
             container.spawn(["/bin/sh"], terminal=True)
         assert (caught.value.step, caught.value.errno) == ("terminal", errno.ENODEV)
+
+
+def send_terminal(control: socket.socket) -> None:
+    """As init or a joiner does; here something that is told apart from a terminal."""
+    null = os.open("/dev/null", os.O_RDONLY)
+    socket.send_fds(control, [messages.TERMINAL], [null])
+    os.close(null)
+
+
+def send_terminal_as_another(control: socket.socket) -> None:
+    code = f"import os, socket; control = socket.socket(fileno={control.fileno()}); "
+    code += f"socket.send_fds(control, [{messages.TERMINAL!r}], [os.open('/dev/zero', os.O_RDONLY)])"
+    subprocess.run([sys.executable, "-c", code], pass_fds=[control.fileno()], check=True)
+
+
+@pytest.fixture
+def control() -> Iterator[tuple[launcher.Launch, socket.socket]]:
+    """A launch that hears us in place of a fork server, as that whose namespaces are joined."""
+    ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+    ours.setsockopt(socket.SOL_SOCKET, socket.SO_PASSCRED, 1)
+    launch = object.__new__(launcher.Launch)
+    launch.control, launch._early, launch._server, launch._terminal, launch._child = ours, [], None, -1, None
+    with ours, theirs:
+        yield launch, theirs
+        launch._forget()
+
+
+def test_whose_terminal_it_is_says_the_joiner_alone(control: tuple[launcher.Launch, socket.socket]) -> None:
+    """Not whoever got hold of the socket: the caller would take what that one likes for a terminal."""
+    launch, theirs = control
+    before = len(os.listdir("/proc/self/fd"))
+    send_terminal_as_another(theirs)
+    send_terminal(theirs)
+    send_terminal_as_another(theirs)
+    theirs.send(messages.MADE + bytes(4))
+    launch._answer((messages.MADE,), by=os.getpid())
+    launch._find_terminal(os.getpid())
+    master = launch.take_terminal()
+    assert os.readlink(f"/proc/self/fd/{master}") == "/dev/null"
+    os.close(master)
+    assert launch.take_terminal() == -1
+    assert launch._early == []
+    assert len(os.listdir("/proc/self/fd")) == before
+
+
+def test_of_an_init_that_ran_ahead_of_its_maker(control: tuple[launcher.Launch, socket.socket]) -> None:
+    launch, theirs = control
+    send_terminal_as_another(theirs)
+    send_terminal(theirs)
+    theirs.send(messages.MADE + bytes(4))
+    launch._answer((messages.MADE,), by=os.getpid())
+    launch._child = children.Child(os.getpid(), -1, 0)
+    assert launch.hear_with() == (messages.TERMINAL, -1)
+    said, master = launch.hear_with()
+    assert said == messages.TERMINAL
+    assert os.readlink(f"/proc/self/fd/{master}") == "/dev/null"
+    os.close(master)
+
+
+def test_descriptors_have_run_out(control: tuple[launcher.Launch, socket.socket]) -> None:
+    launch, theirs = control
+    born = object.__new__(birth.LinuxBirth)
+    born._launch = launch
+    born._preparation = SimpleNamespace(request=SimpleNamespace(container_id="web"))  # type: ignore[assignment]  # enough
+    theirs.send(messages.TERMINAL)  # so it looks when the kernel found no number
+    with pytest.raises(CreateError, match="Too many open files") as caught:
+        born._expect_descriptor(messages.TERMINAL)
+    assert (caught.value.container_id, caught.value.errno) == ("web", errno.EMFILE)
 
 
 def test_what_spawn_refuses(container: Container) -> None:
