@@ -75,9 +75,11 @@ class Container:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
     ) -> None:
-        if self._owner:
-            self.delete(force=True)
-        self.close()
+        try:
+            if self._owner:
+                self.delete(force=True)
+        finally:
+            self.close()
 
     # -- what it is -----------------------------------------------------------------------------------------------
 

@@ -13,6 +13,7 @@ from pathlib import Path
 import pytest
 
 from libcontainer_py import (
+    CgroupError,
     ConfigError,
     CreateError,
     Factory,
@@ -196,6 +197,15 @@ def test_a_container_in_memory_has_one() -> None:
     assert container.terminal.closed
     with factory.create("web", spec(terminal=False)) as container:
         assert container.terminal is None
+
+
+def test_leaving_closes_it_even_where_the_delete_fails(monkeypatch: pytest.MonkeyPatch) -> None:
+    backend = MemoryBackend()
+    container = Factory(backend=backend).create("web", spec(terminal=True))
+    with monkeypatch.context() as patch, pytest.raises(CgroupError, match="no"), container:
+        patch.setattr(backend.host, "remove_cgroups", lambda inodes: (_ for _ in ()).throw(CgroupError("/x", "no")))
+    assert container.terminal is not None
+    assert container.terminal.closed
 
 
 def test_nobody_takes_it() -> None:
