@@ -362,6 +362,13 @@ def test_a_further_process(container: Container, uid: int) -> None:
         assert process.wait(PATIENCE) == 5
 
 
+def test_a_further_process_before_the_start(workshop: Workshop) -> None:
+    with workshop.create(waiting()) as container:
+        with container.spawn(["/bin/sh", "-c", "tty"], terminal=True) as process:
+            assert rest(terminal_of(process)) == "/dev/pts/0\n"
+        assert container.status is Status.CREATED
+
+
 def test_it_interrupts_a_further_process(container: Container) -> None:
     with container.spawn(["/bin/sh", "-c", "echo ready; exec sleep 1000"], terminal=True) as process:
         until(terminal_of(process), "ready")
