@@ -168,23 +168,46 @@ class Container:
         require(self.id, Operation.RESUME, self.status)
         self._backend.thaw(self._record)
 
-    def signal(self, sig: int | str) -> None:
+    def signal(self, sig: int | str, *, all: bool = False) -> None:  # noqa: A002  (runc's word)
         """Send a signal to init, by its number or its name: 15, signal.SIGTERM, "TERM", "SIGRTMIN+3".
 
-        Nothing is claimed about what init does with it. Raises IllegalOperation where it has stopped, ValueError for
-        what is no signal.
+        With `all` to all of its `processes()`, also to those that its init has left behind where they share a pid
+        namespace with others. They stand still meanwhile; paused ones get it when resumed, and SIGKILL at once.
+
+        Nothing is claimed about what they do with it. Raises IllegalOperation where it has stopped, ValueError for
+        what is no signal; with `all` CgroupError where it has no cgroup of its own.
         """
         number = signal_number(sig)
-        require(self.id, Operation.SIGNAL, self.status)
-        if number == _SIGKILL:
+        status = self.status
+        if not (all and status is Status.STOPPED and self._left_some()):
+            require(self.id, Operation.SIGNAL, status)
+        if all:
+            self._backend.signal_all(self._record, number)
+        elif number == _SIGKILL:
             self._backend.kill(self._record)
         else:
             self._backend.signal(self._record, number)
 
     def kill(self) -> None:
-        """SIGKILL to all of it, paused or not. Raises IllegalOperation where it has stopped."""
+        """SIGKILL to all of it, paused or not. Raises IllegalOperation where it has stopped.
+
+        With a pid namespace of its own, all end with its init; else each process of its cgroup is killed.
+        """
         require(self.id, Operation.KILL, self.status)
         self._backend.kill(self._record)
+
+    def processes(self) -> list[int]:
+        """The ids of all of its processes, sorted, as our pid namespace knows them: those of its cgroup and below.
+
+        Also of one that has stopped: what its init left behind. Raises CgroupError where it has no cgroup of its own.
+        """
+        return self._backend.processes(self._record)
+
+    def _left_some(self) -> bool:
+        try:
+            return bool(self.processes())
+        except CgroupError:
+            return False  # it has none that could tell
 
     def stats(self) -> Stats:
         """What it used so far, and how it was held back: until delete(), also where it has stopped.

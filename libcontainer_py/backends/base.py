@@ -438,6 +438,14 @@ class Host(Protocol):
         """SIGKILL to init, and to all of its cgroup where it has no pid namespace of its own; thaws."""
         ...
 
+    def pids(self, record: Record) -> list[int]:
+        """The pids of all in its cgroup and in those below, sorted; none where it is gone. Raises CgroupError."""
+        ...
+
+    def signal_all(self, record: Record, signal: int) -> None:
+        """Send a signal to all of these; SIGKILL thaws. Raises CgroupError."""
+        ...
+
     def stats(self, record: Record) -> Stats:
         """What its cgroup counted. Raises CgroupError."""
         ...
@@ -515,6 +523,14 @@ class Backend(Protocol):
     def signal(self, record: Record, signal: int) -> None: ...
 
     def kill(self, record: Record) -> None: ...
+
+    def processes(self, record: Record) -> list[int]:
+        """The pids of all of its processes, sorted, in our pid namespace; none where its cgroup is gone."""
+        ...
+
+    def signal_all(self, record: Record, signal: int) -> None:
+        """Send a signal to all of its processes, also of one whose init has ended."""
+        ...
 
     def spawn(self, record: Record, request: SpawnRequest) -> Spawned:
         """Run a further program in a container; returns when it runs. The caller asked for the status.

@@ -216,6 +216,7 @@ class LinuxHost:
 
     def kill(self, record: Record) -> None:
         """SIGKILL to init, or to all of its cgroup; a frozen v1 cgroup must be thawed to die."""
+        _note_that_we_kill(record)
         self.signal(record.init, _SIGKILL)
         if not record.cgroup_paths:
             return
@@ -224,6 +225,26 @@ class LinuxHost:
             cgroup.kill()
         elif cgroup.frozen():
             cgroup.thaw()
+
+    def pids(self, record: Record) -> list[int]:
+        """Those that its cgroup lists."""
+        cgroup = self._cgroup(record)
+        return cgroup.processes() if _is_still_its(record) else []
+
+    def signal_all(self, record: Record, signal: int) -> None:
+        """By its cgroup; SIGKILL goes without one where the end of init is everybody's."""
+        if signal == _SIGKILL and record.private_pid_namespace and not record.cgroup_paths:
+            self.kill(record)
+            return
+        cgroup = self._cgroup(record)
+        if not _is_still_its(record):
+            return
+        if signal == _SIGKILL:
+            _note_that_we_kill(record)
+            self.signal(record.init, _SIGKILL)
+            cgroup.kill()
+        else:
+            cgroup.signal(signal)
 
     # -- cgroups --------------------------------------------------------------------------------------------------
 
@@ -368,6 +389,12 @@ def _outlive(pidfd: int, init: Init, timeout: float | None) -> bool:
         for one in map(pending.__getitem__, found):
             one.collect()
             children.drop(one)
+
+
+def _note_that_we_kill(record: Record) -> None:
+    """Of those that joined it and run, so that they have not been killed by just anybody."""
+    for one in children.joined(record.init):
+        one.killed |= one.pidfd >= 0 and not process.has_ended(one.pidfd)
 
 
 def _config_cgroups(record: Record) -> Mapping[str, Any]:

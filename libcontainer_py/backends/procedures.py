@@ -266,6 +266,14 @@ class Procedures:
         """SIGKILL to all of the container."""
         self.host.kill(record)
 
+    def processes(self, record: Record) -> list[int]:
+        """The pids of all of its processes, sorted."""
+        return self.host.pids(record)
+
+    def signal_all(self, record: Record, signal: int) -> None:
+        """Send a signal to all of them."""
+        self.host.signal_all(record, signal)
+
     def spawn(self, record: Record, request: SpawnRequest) -> Spawned:
         """Run a further program in it. Nothing is written down: it ends with the container."""
         return self.host.join(record, request)

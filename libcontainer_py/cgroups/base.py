@@ -295,6 +295,27 @@ class Cgroup(ABC):
         `deadline` on time.monotonic(), by default in KILL_TIMEOUT seconds. Raises CgroupError.
         """
 
+    def signal(self, signal: int) -> None:
+        """Send a signal to every process, in cgroups below too: to those that there are at one moment.
+
+        Stopped meanwhile, where it can be; who was frozen before stays so, and acts on it when thawed. Raises
+        CgroupError.
+        """
+        from libcontainer_py.cgroups import killing  # noqa: PLC0415  (loads signal, which status does not need)
+
+        frozen = self.frozen()
+        if not frozen:
+            try:
+                self.freeze()
+            except CgroupError:
+                pass  # it has no freezer, or does not stand still: then who is forked just now may be missed
+        try:
+            for path in self._main_directories():
+                return killing.signal_each(path, signal)
+        finally:
+            if not frozen:
+                self.thaw()
+
     def processes(self) -> list[int]:
         """The ids of all processes, in cgroups below too, sorted, as our pid namespace knows them.
 

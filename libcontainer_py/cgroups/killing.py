@@ -79,8 +79,17 @@ def kill_all(
         thaw()
 
 
-def _signal(directory: str) -> list[int]:
-    """SIGKILL every process. Returns pidfds of the first of them, for `_await` to close."""
+def signal_each(directory: str, signal: int) -> None:
+    """Send a signal to every process of a directory and those below. Raises CgroupError."""
+    try:
+        for descriptor in _signal(directory, signal):
+            os.close(descriptor)
+    except OSError as error:
+        raise failure(directory, f"its processes cannot be sent signal {signal}", error) from error
+
+
+def _signal(directory: str, signal: int = SIGKILL) -> list[int]:
+    """Send it to every process. Returns pidfds of the first of them, for `_await` to close."""
     dying: list[int] = []
     pids = [pid for pid in processes_in(directory) if pid > 0]
     for start in range(0, len(pids), _AT_A_TIME):
@@ -94,7 +103,7 @@ def _signal(directory: str) -> list[int]:
             # a pid that was reused before its pidfd was opened belongs to a process that is not in here
             for pid in opened.keys() & set(processes_in(directory)):
                 try:
-                    pidfd_send_signal(opened[pid], SIGKILL)
+                    pidfd_send_signal(opened[pid], signal)
                 except ProcessLookupError:
                     pass
         finally:

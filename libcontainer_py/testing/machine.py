@@ -356,10 +356,11 @@ class LifecycleMachine(RuleBasedStateMachine):
     @precondition(lambda self: self.known)
     @rule(data=st.data())
     def signal(self, data: st.DataObject) -> None:
-        """Of a running program, the kernel drops those that it has no handler for: it is pid 1."""
+        """Of a running program, the kernel drops those that it has no handler for: it is pid 1. It is alone."""
         container, life = self._pick(data)
         number = data.draw(st.sampled_from(self.SIGNALS), label="signal")
-        if self._may(lambda: container.signal(number), "signal", life):
+        everybody = data.draw(st.booleans(), label="all")
+        if self._may(lambda: container.signal(number, all=everybody), "signal", life):
             life.receive(number)
             self._outlive(container, life)
 

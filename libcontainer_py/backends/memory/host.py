@@ -251,6 +251,24 @@ class MemoryHost:
             if paths:
                 self.thaw(record)
 
+    def pids(self, record: Record) -> list[int]:
+        """Those in its cgroup."""
+        with self.clock.changed:
+            return sorted({one.init.pid for one in self._all(record)})
+
+    def signal_all(self, record: Record, signal: int) -> None:
+        """Each of them gets it; those who were killed go on to their end."""
+        with self.clock.changed:
+            paths = self._paths(record)
+            for one in self._all(record):
+                self._deliver(one, signal)
+            if signal == SIGKILL and paths:
+                self.thaw(record)
+
+    def _all(self, record: Record) -> list[MemoryProcess]:
+        own = [path for path in self._paths(record) if self.cgroups[path].inode == self._inode_of(record, path)]
+        return [one for one in self.processes.values() if one.alive and any(path in one.cgroups for path in own)]
+
     def oom_kills(self, record: Record) -> int:
         """What its cgroup counted since it was created; once that is gone, what was seen last."""
         with self.clock.changed:

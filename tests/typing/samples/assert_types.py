@@ -99,6 +99,8 @@ def containers(container: Container) -> None:
     assert_type(container.resume(), None)
     assert_type(container.signal(15), None)
     assert_type(container.signal("TERM"), None)
+    assert_type(container.signal("TERM", all=True), None)
+    assert_type(container.processes(), list[int])
     assert_type(container.kill(), None)
     assert_type(container.wait(), ExitStatus)
     assert_type(container.wait(10), ExitStatus)
