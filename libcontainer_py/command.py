@@ -1,12 +1,13 @@
 """One command from its start to its end: fed, read, bounded, and told how it ended.
 
 `run()`, `Sandbox.run()` and `Container.run()` differ in what runs: a container of its own, or a process in one. What
-they share is here; what runs, they give as `Running`.
+they share is here; what runs, they give as `Running`. As steps (see `waiting`), so that asyncio's twins share it too.
 """
 
 from __future__ import annotations
 
 import codecs
+import os
 import time
 from math import inf
 from typing import NamedTuple
@@ -14,6 +15,7 @@ from typing import NamedTuple
 from libcontainer_py.errors import ContainerError, ContainerTimeout
 from libcontainer_py.result import Outcome, Result, Usage, outcome_of
 from libcontainer_py.streams import PIPE, Capture, Exchange
+from libcontainer_py.waiting import Wait, carry_out
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -23,8 +25,20 @@ if TYPE_CHECKING:
     from libcontainer_py.backends.base import Exit, Measured
     from libcontainer_py.errors import StartError
     from libcontainer_py.pipes import Pipes, Stdio
+    from libcontainer_py.waiting import Steps
 
-    class Running(Protocol):
+    class Ends(Protocol):
+        """Something that ends."""
+
+        def wait(self, *, timeout: float | None) -> Exit | None:
+            """Wait for its end; None: not within `timeout` seconds."""
+            ...
+
+        def pidfds(self) -> list[int]:
+            """Descriptors of which one is readable when it is worth asking `wait` again; the caller closes them."""
+            ...
+
+    class Running(Ends, Protocol):
         """A command that runs."""
 
         @property
@@ -34,10 +48,6 @@ if TYPE_CHECKING:
 
         def fileno(self) -> int | None:
             """A descriptor that is readable when everybody who has its streams is gone; None: there is none."""
-            ...
-
-        def wait(self, *, timeout: float | None) -> Exit | None:
-            """Wait for its end; None: not within `timeout` seconds."""
             ...
 
         def kill(self) -> None:
@@ -51,6 +61,7 @@ if TYPE_CHECKING:
 
 KILL_TIMEOUT = 10.0
 """Seconds in which a killed command ends, unless it hangs in the kernel."""
+_LONGEST_WAIT = 1.0
 _SIGKILL = 9
 _ENOENT = 2
 _NOT_EXECUTABLE, _NOT_FOUND = 126, 127
@@ -113,18 +124,25 @@ def finish(running: Running, pipes: Pipes, agreed: Terms) -> Result[bytes | str]
 
     Raises ContainerTimeout, and CommandFailed where that was asked for, both with the result.
     """
+    return carry_out(finishing(running, pipes, agreed, patient=True))
+
+
+def finishing(running: Running, pipes: Pipes, agreed: Terms, *, patient: bool) -> Steps[Result[bytes | str]]:
+    """The steps of `finish`; `patient`: it blocks where it waits for an end, on the clock of the backend."""
     begun = time.monotonic()
     deadline = inf if agreed.timeout is None else begun + agreed.timeout
     exchange = Exchange(given=agreed.given, outputs=pipes.outputs, deadline=deadline)
     captured = {"stdout": Capture(agreed.max_output), "stderr": Capture(agreed.max_output)}
-    for name, chunk in pipes.drive(exchange, ended=running.fileno()):
-        captured[name].take(chunk)
-    left = exchange.left(time.monotonic())
-    ended = running.wait(timeout=None if left == inf else left) if exchange.over else None
+    gone = running.fileno()
+    while not exchange.over and exchange.left(time.monotonic()):
+        descriptors = yield pipes.wants(exchange, ended=gone)
+        for name, chunk in pipes.step(exchange, descriptors, ended=gone):
+            captured[name].take(chunk)
+    ended = (yield from ending(running, deadline, patient=patient)) if exchange.over else None
     timed_out = ended is None
     if ended is None:
         running.kill()
-        ended = running.wait(timeout=KILL_TIMEOUT)
+        ended = yield from ending(running, time.monotonic() + KILL_TIMEOUT, patient=patient)
         for name, chunk in pipes.rest(exchange):
             captured[name].take(chunk)
     duration = time.monotonic() - begun
@@ -146,6 +164,22 @@ def finish(running: Running, pipes: Pipes, agreed: Terms) -> Result[bytes | str]
     if agreed.check:
         result.check_returncode()
     return result
+
+
+def ending(running: Ends, deadline: float, *, patient: bool) -> Steps[Exit | None]:
+    """Wait for its end; None: the deadline has come."""
+    if patient:
+        left = max(0.0, deadline - time.monotonic())
+        return running.wait(timeout=None if left == inf else left)
+    while (ended := running.wait(timeout=0)) is None and (now := time.monotonic()) < deadline:
+        descriptors = running.pidfds()
+        try:
+            # not for long: another thread may let somebody join whose end it has to wait for
+            yield Wait(tuple(descriptors), until=min(deadline, now + _LONGEST_WAIT))
+        finally:
+            for descriptor in descriptors:
+                os.close(descriptor)
+    return ended
 
 
 def _result(

@@ -13,6 +13,7 @@ from libcontainer_py.errors import CgroupError, ContainerNotFound, ContainerTime
 from libcontainer_py.lifecycle import Operation, Status, require, status_of
 from libcontainer_py.process import ExitStatus, signal_number
 from libcontainer_py.streams import MAX_OUTPUT, PIPE
+from libcontainer_py.waiting import carry_out
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -254,7 +255,7 @@ class Container:
         Raises IllegalOperation where it has stopped, ConfigError for what is wrong with the limits that would then
         hold, CgroupError for what the kernel does not take, ContainerNotFound.
         """
-        self._backend.update(self.id, _resources(resources), init=self._record.init)
+        self._backend.update(self.id, limits(resources), init=self._record.init)
 
     def wait(self, timeout: float | None = None) -> ExitStatus:
         """Wait until init ended, `timeout` seconds at most (None: for ever). It kills nothing.
@@ -308,10 +309,10 @@ class Container:
 
         Raises IllegalOperation where it is paused or has stopped, ProgramNotFound, StartError, ConfigError.
         """
-        from libcontainer_py import further  # noqa: PLC0415  (attrs is not for the hot verbs)
+        from libcontainer_py import further, spawned  # noqa: PLC0415  (attrs is not for the hot verbs)
 
         require(self.id, Operation.SPAWN, self.status)
-        return further.spawn(
+        conversation = further.spawn(
             self._backend,
             self._record,
             args,
@@ -325,6 +326,7 @@ class Container:
             terminal=terminal,
             console_socket=console_socket,
         )
+        return spawned.ContainerProcess.of(conversation)
 
     @overload
     def run(
@@ -421,7 +423,9 @@ class Container:
         )
         require(self.id, Operation.SPAWN, self.status)
         streams = (stdin, stdout, stderr)
-        return further.run(self._backend, self._record, agreed, streams, env=env, cwd=cwd, user=user)
+        return carry_out(
+            further.running(self._backend, self._record, agreed, streams, env=env, cwd=cwd, user=user, patient=True)
+        )
 
     # -- its end --------------------------------------------------------------------------------------------------
 
@@ -441,7 +445,8 @@ class Container:
             self.terminal.close()
 
 
-def _resources(given: object) -> Resources:
+def limits(given: object) -> Resources:
+    """What `update` takes. Raises TypeError."""
     from libcontainer_py.spec import Resources  # noqa: PLC0415  (attrs is not for the hot verbs)
 
     if not isinstance(given, Resources):

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
     from libcontainer_py.backends.base import Backend
     from libcontainer_py.pipes import Stdio
-    from libcontainer_py.record import Swept
+    from libcontainer_py.record import Record, Swept
     from libcontainer_py.spec import Spec
 
     StrPath: TypeAlias = "str | os.PathLike[str]"
@@ -79,16 +79,10 @@ class Factory:
         Raises InvalidId, ConfigError (with every problem), ContainerExists, ProgramNotFound, CreateError, HookError,
         CgroupError, StateError, UnsupportedPlatform; after an error nothing of it is left.
         """
-        request = CreateRequest(
-            container_id,
-            _path(os.fspath(bundle)) if isinstance(bundle, (str, os.PathLike)) else "",
-            None if isinstance(bundle, (str, os.PathLike)) else _spec(bundle),
-            descriptor_of(stdin),
-            descriptor_of(stdout),
-            descriptor_of(stderr),
-            die_with_parent=die_with_parent,
+        request = creation(
+            container_id, bundle, stdin=stdin, stdout=stdout, stderr=stderr, die_with_parent=die_with_parent
         )
-        taker = Keeper() if console_socket is None else ConsoleSocket(console_socket, container_id, CreateError)
+        taker = taker_of(console_socket, container_id)
         with taker:
             record = self.backend.create(request._replace(terminal=taker))
         return Container.of(self.backend, record, owner=True, terminal=taker.terminal)
@@ -110,18 +104,7 @@ class Factory:
 
     def list(self, *, on_error: Callable[[StateError], object] | None = None) -> list[Container]:
         """All containers. A broken directory calls `on_error`, or warns BrokenStateWarning; it is never fatal."""
-        containers: builtins.list[Container] = []
-        for container_id in self.ids():
-            try:
-                containers.append(self.load(container_id))
-            except ContainerNotFound:
-                continue  # deleted meanwhile, or just being created
-            except StateError as error:
-                if on_error is not None:
-                    on_error(error)
-                else:
-                    warnings.warn(str(error), BrokenStateWarning, stacklevel=2)
-        return containers
+        return [Container.of(self.backend, record, owner=False) for record in records(self.backend, on_error)]
 
     def delete(self, container_id: str, *, force: bool = False) -> None:
         """Remove a container by its id; it needs no readable state. With `force` any, and a missing one is silent."""
@@ -133,6 +116,48 @@ class Factory:
         Never a living container, but for one that was to die with its creator, and whose creator has died.
         """
         return [*self.backend.sweep()]
+
+
+def records(backend: Backend, on_error: Callable[[StateError], object] | None) -> list[Record]:
+    """What `Factory.list` makes handles of."""
+    found: list[Record] = []
+    for container_id in backend.ids():
+        try:
+            found.append(backend.load(container_id))
+        except ContainerNotFound:
+            continue  # deleted meanwhile, or just being created
+        except StateError as error:
+            if on_error is not None:
+                on_error(error)
+            else:
+                warnings.warn(str(error), BrokenStateWarning, stacklevel=3)
+    return found
+
+
+def taker_of(console_socket: StrPath | None, container_id: str) -> Keeper | ConsoleSocket:
+    """Who takes the terminal of a container that is to be made. Raises CreateError where nobody listens."""
+    return Keeper() if console_socket is None else ConsoleSocket(console_socket, container_id, CreateError)
+
+
+def creation(
+    container_id: str,
+    bundle: StrPath | Spec,
+    *,
+    stdin: Stdio,
+    stdout: Stdio,
+    stderr: Stdio,
+    die_with_parent: bool,
+) -> CreateRequest:
+    """What `Factory.create` is asked for. Raises TypeError, ValueError, ConfigError."""
+    return CreateRequest(
+        container_id,
+        _path(os.fspath(bundle)) if isinstance(bundle, (str, os.PathLike)) else "",
+        None if isinstance(bundle, (str, os.PathLike)) else _spec(bundle),
+        descriptor_of(stdin),
+        descriptor_of(stdout),
+        descriptor_of(stderr),
+        die_with_parent=die_with_parent,
+    )
 
 
 def _path(bundle: str) -> str:

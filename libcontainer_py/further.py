@@ -2,19 +2,20 @@
 
 from __future__ import annotations
 
+import os
+import time
 from contextlib import nullcontext
 
 from libcontainer_py import command
 from libcontainer_py.backends.base import Measured, SpawnRequest
 from libcontainer_py.errors import StartError
 from libcontainer_py.pipes import Pipes
-from libcontainer_py.spawned import ContainerProcess
+from libcontainer_py.spawned import Conversation
 from libcontainer_py.spec.config import Process
 from libcontainer_py.terminal import ConsoleSocket, Keeper
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    import os
     from collections.abc import Mapping, Sequence
 
     from libcontainer_py.backends.base import Backend, Exit, Spawned
@@ -22,6 +23,7 @@ if TYPE_CHECKING:
     from libcontainer_py.record import Record
     from libcontainer_py.result import Result
     from libcontainer_py.spec.config import Capabilities, Rlimit, User
+    from libcontainer_py.waiting import Steps
 
 
 def spawn(
@@ -38,7 +40,7 @@ def spawn(
     rlimits: Sequence[Rlimit] | None,
     terminal: bool = False,
     console_socket: str | os.PathLike[str] | None = None,
-) -> ContainerProcess:
+) -> Conversation:
     """See `Container.spawn`; the status was asked for."""
     if isinstance(args, (str, bytes)):
         raise TypeError(f"args is a sequence of words, not {args!r}: there is no shell")
@@ -72,10 +74,10 @@ def spawn(
     except BaseException:
         pipes.close()
         raise
-    return ContainerProcess.of(spawned, words, pipes, None if taker is None else taker.terminal)
+    return Conversation(spawned, words, pipes, None if taker is None else taker.terminal)
 
 
-def run(
+def running(
     backend: Backend,
     record: Record,
     agreed: command.Terms,
@@ -84,8 +86,9 @@ def run(
     env: Mapping[str, str] | None,
     cwd: str | None,
     user: User | None,
-) -> Result[bytes | str]:
-    """See `Container.run`; the status was asked for."""
+    patient: bool,
+) -> Steps[Result[bytes | str]]:
+    """The steps of `Container.run`; the status was asked for. `patient`: they block."""
     stdin, stdout, stderr = streams
     with Pipes(command.stdin_of(agreed, stdin), stdout, stderr) as pipes:
         before = backend.measure(record).oom_kills
@@ -98,17 +101,17 @@ def run(
         except StartError as error:
             command.note_that_it_never_ran(error, agreed)
             raise
-        running = _Joined(spawned, backend, record, before)
+        joined = _Joined(spawned, backend, record, before)
         try:
             pipes.release()
-            return command.finish(running, pipes, agreed)
+            return (yield from command.finishing(joined, pipes, agreed, patient=patient))
         except BaseException:
-            running.end()
+            yield from joined.end(patient=patient)
             raise
 
 
 class _Joined:
-    """A command that joined a container, as `command.finish` wants it."""
+    """A command that joined a container, as `command.finishing` wants it."""
 
     def __init__(self, spawned: Spawned, backend: Backend, record: Record, before: int) -> None:
         self._spawned = spawned
@@ -126,14 +129,18 @@ class _Joined:
     def wait(self, *, timeout: float | None) -> Exit | None:
         return self._spawned.wait(timeout=timeout)
 
+    def pidfds(self) -> list[int]:
+        pidfd = self._spawned.fileno()
+        return [] if pidfd < 0 else [os.dup(pidfd)]
+
     def kill(self) -> None:
         self._spawned.kill_all()
 
-    def end(self) -> None:
+    def end(self, *, patient: bool) -> Steps[None]:
         """After an interrupt: nothing of it goes on."""
         if self._spawned.wait(timeout=0) is None:
             self._spawned.kill_all()
-            self._spawned.wait(timeout=command.KILL_TIMEOUT)
+            yield from command.ending(self, time.monotonic() + command.KILL_TIMEOUT, patient=patient)
 
     def measure(self) -> Measured:
         # what the whole container had at one time says nothing of one command

@@ -1,4 +1,6 @@
-"""The pipes between this process and a command, driven by poll: no thread, no signal, nobody waited for in vain.
+"""The pipes between this process and a command, without thread or signal, and nobody waited for in vain.
+
+`drive` does all with poll; who has a loop of its own takes turns of `wants` and `step`.
 
 While they are driven our ends are non-blocking, and ours alone: each end of a pipe is an open file of its own, so the
 command's stay as a program expects them.
@@ -7,15 +9,14 @@ command's stay as a program expects them.
 from __future__ import annotations
 
 import os
-import select
 import time
-from math import inf
 
 from libcontainer_py.streams import CHUNK, PIPE, STDOUT
+from libcontainer_py.waiting import Wait, ready
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Container, Iterator
     from types import TracebackType
     from typing import Protocol, TypeAlias
 
@@ -36,12 +37,13 @@ class Pipes:
     `release` its ends are closed here, with `close` or at the end of a `with` block all of them.
     """
 
-    __slots__ = ("_ours", "_theirs", "given")
+    __slots__ = ("_is_driven", "_ours", "_theirs", "given")
 
     def __init__(self, stdin: Stdio, stdout: Stdio, stderr: Stdio) -> None:
         """Raises TypeError and ValueError for what is no stream, OSError where descriptors are short."""
         self._ours: dict[str, int] = {}
         self._theirs: list[int] = []
+        self._is_driven: bool = False
         try:
             first = self._end("stdin", stdin)
             second = self._end("stdout", stdout)
@@ -105,30 +107,33 @@ class Pipes:
         `ended` is a descriptor that becomes readable when everybody who may have the streams is gone, such as the pidfd
         of a container's init: what has arrived by then is read, and nothing more is waited for.
         """
-        poll = select.poll()
-        names: dict[int, str] = {}
-        for name in (*exchange.reading, *(("stdin",) if exchange.writing else ())):
-            descriptor = self._ours[name]
-            names[descriptor] = name
-            os.set_blocking(descriptor, False)
-            poll.register(descriptor, select.POLLOUT if name == "stdin" else select.POLLIN)
-        if ended is not None:
-            poll.register(ended, select.POLLIN)
-        while not exchange.over:
-            left = exchange.left(time.monotonic())
-            if not left:
-                return
-            ready = [descriptor for descriptor, _ in poll.poll(None if left == inf else left * 1000)]
-            if ended in ready:
-                yield from self.rest(exchange)
-                return
-            for descriptor in ready:
-                if names[descriptor] == "stdin":
-                    self._write(exchange, descriptor, poll)
-                else:
-                    chunk = self._read(exchange, names[descriptor], poll)
-                    if chunk:
-                        yield names[descriptor], chunk
+        while not exchange.over and exchange.left(time.monotonic()):
+            yield from self.step(exchange, ready(self.wants(exchange, ended=ended)), ended=ended)
+
+    def wants(self, exchange: Exchange, *, ended: int | None = None) -> Wait:
+        """What to wait for before the next `step`; our ends are non-blocking from then on."""
+        reading = tuple(self._ours[name] for name in exchange.reading)
+        writing = (self._ours["stdin"],) if exchange.writing else ()
+        if not self._is_driven:
+            for descriptor in (*reading, *writing):
+                os.set_blocking(descriptor, False)
+            self._is_driven = True
+        return Wait(reading if ended is None else (ended, *reading), writing, exchange.deadline)
+
+    def step(
+        self, exchange: Exchange, descriptors: Container[int], *, ended: int | None = None
+    ) -> Iterator[tuple[str, bytes]]:
+        """Read and write where those descriptors say that one can: (stream, chunk)."""
+        if ended is not None and ended in descriptors:
+            yield from self.rest(exchange)
+            return
+        if exchange.writing and self._ours["stdin"] in descriptors:
+            self._write(exchange)
+        for name in exchange.reading:
+            if self._ours[name] in descriptors:
+                chunk = self._read(exchange, name)
+                if chunk:
+                    yield name, chunk
 
     def rest(self, exchange: Exchange) -> Iterator[tuple[str, bytes]]:
         """What lies in the pipes now, without waiting; then the exchange is over.
@@ -140,37 +145,33 @@ class Pipes:
         for name in exchange.reading:
             os.set_blocking(self._ours[name], False)
             left = fcntl.fcntl(self._ours[name], fcntl.F_GETPIPE_SZ)
-            while left > 0 and (chunk := self._read(exchange, name, None)):
+            while left > 0 and (chunk := self._read(exchange, name)):
                 left -= len(chunk)
                 yield name, chunk
         exchange.give_up()
         self._close("stdin")
 
-    def _write(self, exchange: Exchange, descriptor: int, poll: select.poll) -> None:
+    def _write(self, exchange: Exchange) -> None:
         chunk = exchange.chunk()
         try:
             if chunk:
-                exchange.wrote(os.write(descriptor, chunk))
+                exchange.wrote(os.write(self._ours["stdin"], chunk))
                 return
         except BlockingIOError:
             return
         except BrokenPipeError:
             pass  # the command reads no more, as `head` does
-        poll.unregister(descriptor)
         self._close("stdin")
         exchange.closed()
 
-    def _read(self, exchange: Exchange, name: str, poll: select.poll | None) -> bytes:
+    def _read(self, exchange: Exchange, name: str) -> bytes:
         """What an output says now; b"" at its end, and where it says nothing."""
-        descriptor = self._ours[name]
         try:
-            chunk = os.read(descriptor, CHUNK)
+            chunk = os.read(self._ours[name], CHUNK)
         except BlockingIOError:
             return b""
         exchange.received(name, chunk)
         if not chunk:
-            if poll is not None:
-                poll.unregister(descriptor)
             self._close(name)
         return chunk
 

@@ -1,25 +1,109 @@
-"""A further process of a container, as `Container.spawn` gives it: what subprocess.Popen is to an ordinary one."""
+"""A further process of a container, as `Container.spawn` gives it: what subprocess.Popen is to an ordinary one.
+
+`Conversation` is what both faces share, the synchronous one here and asyncio's.
+"""
 
 from __future__ import annotations
 
 import io
+import os
 import time
 from math import inf
 
+from libcontainer_py.command import ending
 from libcontainer_py.errors import ContainerError, ContainerTimeout
 from libcontainer_py.process import signal_number
 from libcontainer_py.streams import Capture, Exchange
+from libcontainer_py.waiting import carry_out
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Iterator
     from types import TracebackType
 
-    from libcontainer_py.backends.base import Spawned
+    from libcontainer_py.backends.base import Exit, Spawned
     from libcontainer_py.pipes import Pipes
     from libcontainer_py.terminal import Terminal
+    from libcontainer_py.waiting import Steps
 
 _SIGTERM, _SIGKILL = 15, 9
+
+
+class Conversation:
+    """What is said between us and a further process, and how it ends. `patient` steps block where it has to end."""
+
+    def __init__(self, spawned: Spawned, args: tuple[str, ...], pipes: Pipes, terminal: Terminal | None) -> None:
+        self.spawned = spawned
+        self.args = args
+        self.pipes = pipes
+        self.terminal = terminal
+        self.exchange: Exchange | None = None
+        self.returncode: int | None = None
+        self._captured: dict[str, Capture] = {}
+
+    def begin(self, given: bytes | None, deadline: float) -> Exchange:
+        """Feed it `given`, where it is fed by us, and read; or go on with that, to a new deadline."""
+        if self.exchange is None:
+            feeds = self.pipes.descriptor("stdin") is not None
+            self.exchange = Exchange(given=(given or b"") if feeds else None, outputs=self.pipes.outputs)
+        elif given is not None:
+            raise ValueError("its input was given before")
+        self.exchange.deadline = deadline
+        return self.exchange
+
+    def communicating(self, given: bytes | None, timeout: float | None, *, patient: bool) -> Steps[tuple[bytes, bytes]]:
+        """The steps of `ContainerProcess.communicate`."""
+        deadline = deadline_of(timeout)
+        if not self._captured:
+            self._captured = {"stdout": Capture(None), "stderr": Capture(None)}
+        exchange = self.begin(given, deadline)
+        while not exchange.over and exchange.left(time.monotonic()):
+            descriptors = yield self.pipes.wants(exchange)
+            for name, chunk in self.pipes.step(exchange, descriptors):
+                self._captured[name].take(chunk)
+        if not exchange.over or (yield from self.ending(deadline, patient=patient)) is None:
+            raise self.late(timeout)
+        return self._captured["stdout"].value(), self._captured["stderr"].value()
+
+    def ending(self, deadline: float, *, patient: bool) -> Steps[int | None]:
+        """Wait for its end: its returncode; None: the deadline has come."""
+        if self.returncode is None:
+            ended = yield from ending(self, deadline, patient=patient)
+            if ended is None:
+                return None
+            if ended.returncode is None and not self.spawned.killed:
+                raise ContainerError(
+                    f"how process {self.spawned.pid} ended cannot be known: somebody else reaped it",
+                    hint="does this process ignore SIGCHLD, or wait for any child? Linux 6.15 would tell all the same",
+                )
+            self.returncode = -_SIGKILL if ended.returncode is None else ended.returncode
+        return self.returncode
+
+    def wait(self, *, timeout: float | None) -> Exit | None:
+        """As `Spawned.wait`."""
+        return self.spawned.wait(timeout=timeout)
+
+    def pidfds(self) -> list[int]:
+        """Its pidfd, another one of it."""
+        pidfd = self.spawned.fileno()
+        return [] if pidfd < 0 else [os.dup(pidfd)]
+
+    def late(self, timeout: float | None) -> ContainerTimeout:
+        """It did not end in time."""
+        reason = f"process {self.spawned.pid} did not end within {timeout:g} s"
+        return ContainerTimeout(reason, timeout=timeout, released=True)
+
+
+def deadline_of(timeout: float | None) -> float:
+    """When that time is up, on time.monotonic()."""
+    return inf if timeout is None else time.monotonic() + timeout
+
+
+def resize(terminal: Terminal | None, pid: int, columns: int, rows: int) -> None:
+    """See `ContainerProcess.resize`."""
+    if terminal is None:
+        raise ValueError(f"we have no terminal of process {pid}: spawn(..., terminal=True)")
+    terminal.resize(columns, rows)
 
 
 class ContainerProcess:
@@ -28,25 +112,11 @@ class ContainerProcess:
     As a context manager it closes its streams and waits on leaving; after an error it is killed before.
     """
 
-    __slots__ = (
-        "_captured",
-        "_exchange",
-        "_files",
-        "_given",
-        "_pipes",
-        "_returncode",
-        "_spawned",
-        "args",
-        "pid",
-        "terminal",
-    )
+    __slots__ = ("_conversation", "_files", "_pipes", "_spawned", "args", "pid", "terminal")
 
-    _captured: dict[str, Capture]
-    _exchange: Exchange | None
+    _conversation: Conversation
     _files: dict[str, io.FileIO]
-    _given: bytes | None
     _pipes: Pipes
-    _returncode: int | None
     _spawned: Spawned
     args: tuple[str, ...]
     pid: int
@@ -57,21 +127,16 @@ class ContainerProcess:
         raise TypeError("processes of a container come from Container.spawn()")
 
     @classmethod
-    def of(
-        cls, spawned: Spawned, args: tuple[str, ...], pipes: Pipes, terminal: Terminal | None = None
-    ) -> ContainerProcess:
-        """For Container alone: `pipes` and `terminal` belong to the process from now on."""
+    def of(cls, conversation: Conversation) -> ContainerProcess:
+        """For Container alone: its pipes and terminal belong to the process from now on."""
         self = object.__new__(cls)
-        self._spawned = spawned
-        self._pipes = pipes
-        self._returncode = None
-        self._exchange = None
-        self._captured = {}
+        self._conversation = conversation
+        self._spawned = conversation.spawned
+        self._pipes = conversation.pipes
         self._files = {}
-        self._given = None
-        self.args = args
-        self.pid = spawned.pid
-        self.terminal = terminal
+        self.args = conversation.args
+        self.pid = conversation.spawned.pid
+        self.terminal = conversation.terminal
         return self
 
     def __repr__(self) -> str:
@@ -118,35 +183,17 @@ class ContainerProcess:
 
         After a ContainerTimeout nothing is lost: call it again, without `given`.
         """
-        deadline = inf if timeout is None else time.monotonic() + timeout
-        if not self._captured:
-            self._captured = {"stdout": Capture(None), "stderr": Capture(None)}
-        for name, chunk in self._drive(given, deadline):
-            self._captured[name].take(chunk)
-        exchange = self._exchange
-        left = deadline - time.monotonic()
-        if exchange is None or not exchange.over or self._wait(None if left == inf else max(0.0, left)) is None:
-            raise self._late(timeout)
-        return self._captured["stdout"].value(), self._captured["stderr"].value()
+        return carry_out(self._conversation.communicating(given, timeout, patient=True))
 
     def stream(self, timeout: float | None = None) -> Iterator[tuple[str, bytes]]:
         """What it writes, as it arrives: ("stdout" or "stderr", bytes), until both have ended. Raises ContainerTimeout.
 
         Between two streams that said something at the same moment the kernel knows no order.
         """
-        deadline = inf if timeout is None else time.monotonic() + timeout
-        yield from self._drive(None, deadline)
-        if self._exchange is None or not self._exchange.over:
-            raise self._late(timeout)
-
-    def _drive(self, given: bytes | None, deadline: float) -> Iterator[tuple[str, bytes]]:
-        if self._exchange is None:
-            feeds = self._pipes.descriptor("stdin") is not None
-            self._exchange = Exchange(given=(given or b"") if feeds else None, outputs=self._pipes.outputs)
-        elif given is not None:
-            raise ValueError("its input was given before")
-        self._exchange.deadline = deadline
-        yield from self._pipes.drive(self._exchange)
+        exchange = self._conversation.begin(None, deadline_of(timeout))
+        yield from self._pipes.drive(exchange)
+        if not exchange.over:
+            raise self._conversation.late(timeout)
 
     # -- its end --------------------------------------------------------------------------------------------------
 
@@ -162,34 +209,18 @@ class ContainerProcess:
     @property
     def returncode(self) -> int | None:
         """As poll() or wait() last saw it: the exit code, or the negative number of a signal; None while it runs."""
-        return self._returncode
+        return self._conversation.returncode
 
     def poll(self) -> int | None:
         """Its returncode, or None while it runs."""
-        return self._wait(0)
+        return carry_out(self._conversation.ending(0.0, patient=True))
 
     def wait(self, timeout: float | None = None) -> int:
         """Wait until it ended: its returncode. It kills nothing. Raises ContainerTimeout."""
-        returncode = self._wait(timeout)
+        returncode = carry_out(self._conversation.ending(deadline_of(timeout), patient=True))
         if returncode is None:
-            raise self._late(timeout)
+            raise self._conversation.late(timeout)
         return returncode
-
-    def _wait(self, timeout: float | None) -> int | None:
-        if self._returncode is None:
-            ended = self._spawned.wait(timeout=timeout)
-            if ended is None:
-                return None
-            if ended.returncode is None and not self._spawned.killed:
-                raise ContainerError(
-                    f"how process {self.pid} ended cannot be known: somebody else reaped it",
-                    hint="does this process ignore SIGCHLD, or wait for any child? Linux 6.15 would tell all the same",
-                )
-            self._returncode = -_SIGKILL if ended.returncode is None else ended.returncode
-        return self._returncode
-
-    def _late(self, timeout: float | None) -> ContainerTimeout:
-        return ContainerTimeout(f"process {self.pid} did not end within {timeout:g} s", timeout=timeout, released=True)
 
     # -- what can be done to it -----------------------------------------------------------------------------------
 
@@ -207,9 +238,7 @@ class ContainerProcess:
 
     def resize(self, columns: int, rows: int) -> None:
         """Set the size of its terminal, in characters. Raises ValueError where we have none."""
-        if self.terminal is None:
-            raise ValueError(f"we have no terminal of process {self.pid}: spawn(..., terminal=True)")
-        self.terminal.resize(columns, rows)
+        resize(self.terminal, self.pid, columns, rows)
 
     def close(self) -> None:
         """Close our ends of its streams; it goes on, but a terminal hangs up."""

@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     from libcontainer_py.spec import Resources, Spec
     from libcontainer_py.spec.config import Capabilities, Process, Rlimit, User
     from libcontainer_py.stats import Stats
+    from libcontainer_py.waiting import Steps
 
 
 class Taker(Protocol):
@@ -198,12 +199,20 @@ class Gate(Protocol):
         """Wait for init's `0`, until `deadline` (of `Host.now()`). Returns a word of `Taken`."""
         ...
 
+    def taking(self, init: Init, *, deadline: float) -> Steps[str]:
+        """The steps of `take`, which say what they wait for."""
+        ...
+
     def unblock(self) -> None:
         """Free other readers that block in opening the (unlinked) fifo."""
         ...
 
     def outcome(self, init: Init, *, deadline: float) -> Failure | None:
         """Wait until the program runs (None) or init says why it could not. Raises TimeoutError."""
+        ...
+
+    def finding_out(self, init: Init, *, deadline: float) -> Steps[Failure | None]:
+        """The steps of `outcome`."""
         ...
 
     def close(self) -> None: ...
@@ -474,6 +483,13 @@ class Host(Protocol):
         """A descriptor that is readable when it has ended; None: it has, or there is no such thing here."""
         ...
 
+    def pidfds(self, init: Init) -> list[int]:
+        """What `pidfd` gives, and those of who joined it: it ends only when these were waited for, which `wait` does.
+
+        The caller closes them.
+        """
+        ...
+
     def measure(self, record: Record) -> Measured:
         """What its cgroup has counted until now. Raises CgroupError."""
         ...
@@ -570,3 +586,30 @@ class Backend(Protocol):
     def sweep(self) -> Iterable[Swept]: ...
 
     def explain(self, record: Record) -> str: ...
+
+
+class Stepwise(Backend, Protocol):
+    """A backend for event loops: the verbs that wait can be had as steps, which wait for nothing by themselves.
+
+    What else of a verb takes time is short, and bounded: see `aio`.
+    """
+
+    def creating(self, request: CreateRequest) -> Steps[Record]:
+        """The steps of `create`."""
+        ...
+
+    def releasing(self, container_id: str, *, timeout: float | None, init: Init | None = None) -> Steps[None]:
+        """The steps of `release`."""
+        ...
+
+    def updating(self, container_id: str, resources: Resources, *, init: Init | None = None) -> Steps[None]:
+        """The steps of `update`."""
+        ...
+
+    def destroying(self, container_id: str, *, force: bool, init: Init | None = None) -> Steps[None]:
+        """The steps of `destroy`."""
+        ...
+
+    def pidfds(self, record: Record) -> list[int]:
+        """Descriptors of which one is readable when it is worth asking `wait` again; the caller closes them."""
+        ...

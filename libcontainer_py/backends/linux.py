@@ -138,7 +138,7 @@ class LinuxHost:
         preparation = LinuxPreparation(request, directory, spec, driver=self._driver)
         demands.check(preparation.spec, preparation.facts, preparation.resctrl, source=preparation.source)
         for warning in preparation.plan.warnings:
-            warnings.warn(warning, ConfigWarning, stacklevel=4)
+            warnings.warn(warning, ConfigWarning, stacklevel=6)
         return preparation
 
     def make_birthplace(self, preparation: LinuxPreparation) -> Mapping[str, int]:
@@ -199,6 +199,11 @@ class LinuxHost:
     def pidfd(self, init: Init) -> int | None:
         """Another pidfd of it."""
         return process.pidfd_open(*init)
+
+    def pidfds(self, init: Init) -> list[int]:
+        """Others of its pidfd, and of those who joined it."""
+        found = [process.pidfd_open(*init), *(one.watch() for one in children.joined(init))]
+        return [pidfd for pidfd in found if pidfd is not None]
 
     def measure(self, record: Record) -> Measured:
         """What the memory controller has counted."""

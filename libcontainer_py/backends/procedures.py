@@ -10,11 +10,17 @@ Everything here goes through a `Store` and a `Host`. Two rules hold it together:
 
 create, release, update and destroy hold the container's lock. load, observe and ids never take it, because hooks call
 them; freeze, thaw, signal and kill do not wait for it either.
+
+Those four are steps (see `waiting`): `creating` and so on wait for nothing themselves. `create` and so on are the same,
+but `patient`: they block, on the clock of the host.
 """
 
 from __future__ import annotations
 
+import os
+import time
 import warnings
+from contextlib import ExitStack
 
 from libcontainer_py.backends.base import Taken
 from libcontainer_py.errors import (
@@ -31,6 +37,7 @@ from libcontainer_py.errors import (
 )
 from libcontainer_py.lifecycle import Facts, Operation, Status, refusal, require, status_of
 from libcontainer_py.record import Intent, Swept
+from libcontainer_py.waiting import Wait, carry_out
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -53,6 +60,7 @@ if TYPE_CHECKING:
     from libcontainer_py.record import Init, Record
     from libcontainer_py.spec import Resources
     from libcontainer_py.stats import Stats
+    from libcontainer_py.waiting import Steps
 
 START_TIMEOUT = 10.0
 """Seconds that a start waits for init's `0`: a live init answers at once."""
@@ -63,6 +71,9 @@ KILL_TIMEOUT = 10.0
 EMPTY_AGE = 60.0
 """Seconds after which an empty directory with nothing of ours in it counts as abandoned."""
 _SIGKILL = 9
+_LONGEST_WAIT = 1.0
+_PAUSES = (0.001, 0.02)
+"""Seconds between two looks at a lock that somebody holds, at first and later: the kernel tells nobody."""
 
 
 class Procedures:
@@ -81,11 +92,19 @@ class Procedures:
 
     def create(self, request: CreateRequest) -> Record:
         """Make a container whose init waits at the fifo. After an error nothing of it is left."""
+        return carry_out(self._creating(request, patient=True))
+
+    def creating(self, request: CreateRequest) -> Steps[Record]:
+        """The steps of `create`. It waits for its turn alone: all else is short, but for hooks."""
+        return self._creating(request, patient=False)
+
+    def _creating(self, request: CreateRequest, *, patient: bool) -> Steps[Record]:
         container_id = request.container_id
         directory = self.store.directory(container_id)  # refuses a bad id before anything is read
         preparation = self.host.prepare(request, directory)
         taker = _taker(request, terminal=preparation.terminal)
-        with self.store.lock(container_id, timeout=LOCK_TIMEOUT):
+        with ExitStack() as held:
+            yield from self._enter(held, container_id, LOCK_TIMEOUT, patient=patient)
             intent = self.host.creator()._replace(
                 cgroups=dict.fromkeys(preparation.cgroup_paths, 0), die_with_parent=request.die_with_parent
             )
@@ -130,6 +149,40 @@ class Procedures:
                 _warn(failed)
                 raise
         return record
+
+    def _enter(self, held: ExitStack, container_id: str, timeout: float, *, patient: bool) -> Steps[None]:
+        """Take the container's lock until `held` is left. Raises ContainerTimeout, StateError."""
+        if patient:
+            held.enter_context(self.store.lock(container_id, timeout=timeout))
+            return
+        until = time.monotonic() + timeout
+        pause = _PAUSES[0]
+        while True:
+            try:
+                held.enter_context(self.store.lock(container_id, timeout=0))
+            except ContainerTimeout as error:
+                now = time.monotonic()
+                if now >= until:
+                    error.timeout = timeout
+                    raise
+            else:
+                return
+            yield Wait(until=min(until, now + pause))
+            pause = min(2 * pause, _PAUSES[1])
+
+    def _outlive(self, init: Init, timeout: float, *, patient: bool) -> Steps[Exit | None]:
+        """Wait until it ended; None: not within `timeout` seconds."""
+        if patient:
+            return self.host.wait(init, timeout=timeout)
+        until = time.monotonic() + timeout
+        while (ended := self.host.wait(init, timeout=0)) is None and (now := time.monotonic()) < until:
+            descriptors = self.host.pidfds(init)
+            try:
+                yield Wait(tuple(descriptors), until=min(until, now + _LONGEST_WAIT))
+            finally:
+                for descriptor in descriptors:
+                    os.close(descriptor)
+        return ended
 
     def _undo(self, container_id: str, intent: Intent) -> None:
         """Unmake what an intent says that was made, and the directory. The lock is held; its creator is dead."""
@@ -180,8 +233,16 @@ class Procedures:
         Raises IllegalOperation where another won or the container is not to be started, StartError where the program
         did not run, ContainerTimeout.
         """
+        carry_out(self._releasing(container_id, timeout, init, patient=True))
+
+    def releasing(self, container_id: str, *, timeout: float | None, init: Init | None = None) -> Steps[None]:
+        """The steps of `release`. poststart hooks run at once."""
+        return self._releasing(container_id, timeout, init, patient=False)
+
+    def _releasing(self, container_id: str, timeout: float | None, init: Init | None, *, patient: bool) -> Steps[None]:
         deadline = self.host.now() + (START_TIMEOUT if timeout is None else timeout)
-        with self.store.lock(container_id, timeout=LOCK_TIMEOUT if timeout is None else timeout):
+        with ExitStack() as held:
+            yield from self._enter(held, container_id, LOCK_TIMEOUT if timeout is None else timeout, patient=patient)
             record = self.store.load(container_id)
             if init is not None and record.init != init:
                 raise ContainerNotFound(container_id, root=self.store.root)  # another has its id now
@@ -193,19 +254,22 @@ class Procedures:
             if gate is None:
                 raise refusal(container_id, Operation.START, Status.RUNNING)
             try:
-                self._take(record, gate, deadline, timeout)
+                yield from self._take(record, gate, deadline, timeout, patient=patient)
                 self.store.unlink_fifo(container_id)
                 gate.unblock()
                 self.store.settle(container_id)
-                failure = self._outcome(record, gate, timeout)
+                failure = yield from self._outcome(record, gate, timeout, patient=patient)
             finally:
                 gate.close()
             if failure is not None:
-                self._refuse_start(record, failure)
-            self._poststart(record)
+                yield from self._refuse_start(record, failure, patient=patient)
+            yield from self._poststart(record, patient=patient)
 
-    def _take(self, record: Record, gate: Gate, deadline: float, timeout: float | None) -> None:
-        taken = gate.take(record.init, deadline=deadline)
+    def _take(
+        self, record: Record, gate: Gate, deadline: float, timeout: float | None, *, patient: bool
+    ) -> Steps[None]:
+        init = record.init
+        taken = gate.take(init, deadline=deadline) if patient else (yield from gate.taking(init, deadline=deadline))
         if taken == Taken.WON:
             return
         if taken == Taken.STALE:
@@ -221,12 +285,14 @@ class Procedures:
         ends = {Taken.STOPPED: Status.STOPPED, Taken.PAUSED: Status.PAUSED}
         raise refusal(record.id, Operation.START, ends.get(taken, Status.RUNNING))
 
-    def _outcome(self, record: Record, gate: Gate, timeout: float | None) -> Failure | None:
+    def _outcome(self, record: Record, gate: Gate, timeout: float | None, *, patient: bool) -> Steps[Failure | None]:
         seconds = START_TIMEOUT if timeout is None else timeout
         # without a limit of the caller's, the startContainer hooks' own limits count
         deadline = float("inf") if timeout is None else self.host.now() + seconds
         try:
-            return gate.outcome(record.init, deadline=deadline)
+            if patient:
+                return gate.outcome(record.init, deadline=deadline)
+            return (yield from gate.finding_out(record.init, deadline=deadline))
         except TimeoutError:
             raise ContainerTimeout(
                 f"{record.id!r} was released, but its program did not run within {seconds:g} s",
@@ -235,16 +301,16 @@ class Procedures:
                 hint="a startContainer hook may still be running",
             ) from None
 
-    def _refuse_start(self, record: Record, failure: Failure) -> None:
+    def _refuse_start(self, record: Record, failure: Failure, *, patient: bool) -> Steps[None]:
         """Raise what kept the program from running; after a failed hook the container is destroyed, as OCI demands."""
-        self.host.wait(record.init, timeout=KILL_TIMEOUT)
+        yield from self._outlive(record.init, KILL_TIMEOUT, patient=patient)
         if failure.step == "start_hooks":
-            self._destroy(record)
+            yield from self._destroy(record, patient=patient)
         missing = failure.step == "execute" and failure.errno in (2, 13)
         kind = ProgramNotFound if missing else StartError
         raise kind(failure.text, container_id=record.id, step=failure.step, errno=failure.errno)
 
-    def _poststart(self, record: Record) -> None:
+    def _poststart(self, record: Record, *, patient: bool) -> Steps[None]:
         if not record.ours or not record.hooks.get("poststart"):
             return
         state = self.host.state_of(record, Status.RUNNING.value)
@@ -252,8 +318,8 @@ class Procedures:
             self.host.run_hooks("poststart", record.hooks, state)
         except HookError:
             self.host.kill(record)
-            self.host.wait(record.init, timeout=KILL_TIMEOUT)
-            self._destroy(record)
+            yield from self._outlive(record.init, KILL_TIMEOUT, patient=patient)
+            yield from self._destroy(record, patient=patient)
             raise
 
     # -- act ------------------------------------------------------------------------------------------------------
@@ -295,10 +361,18 @@ class Procedures:
 
         Raises IllegalOperation, ConfigError, CgroupError, ContainerNotFound, StateError.
         """
+        carry_out(self._updating(container_id, resources, init, patient=True))
+
+    def updating(self, container_id: str, resources: Resources, *, init: Init | None = None) -> Steps[None]:
+        """The steps of `update`."""
+        return self._updating(container_id, resources, init, patient=False)
+
+    def _updating(self, container_id: str, resources: Resources, init: Init | None, *, patient: bool) -> Steps[None]:
         from libcontainer_py.spec import updates  # noqa: PLC0415  (attrs, which the other verbs do without)
 
         updates.refuse_devices(resources)
-        with self.store.lock(container_id, timeout=LOCK_TIMEOUT):
+        with ExitStack() as held:
+            yield from self._enter(held, container_id, LOCK_TIMEOUT, patient=patient)
             record = self.store.load(container_id)
             if self._is_another(container_id, record, init):
                 raise ContainerNotFound(container_id, root=self.store.root)
@@ -325,6 +399,10 @@ class Procedures:
         """A descriptor that is readable when init has ended; the caller closes it."""
         return self.host.pidfd(record.init)
 
+    def pidfds(self, record: Record) -> list[int]:
+        """Descriptors of which one is readable when it is worth asking `wait` again; the caller closes them."""
+        return self.host.pidfds(record.init)
+
     def measure(self, record: Record) -> Measured:
         """What was counted of its memory until now."""
         return self.host.measure(record)
@@ -337,6 +415,13 @@ class Procedures:
         With `force` in any status, also of one whose state cannot be read or whose creator died; a missing one is
         silent then. It kills first and waits for the lock after, so that a start that hangs does not hold it up.
         """
+        carry_out(self._destroying(container_id, force, init, patient=True))
+
+    def destroying(self, container_id: str, *, force: bool, init: Init | None = None) -> Steps[None]:
+        """The steps of `destroy`. poststop hooks run at once."""
+        return self._destroying(container_id, force, init, patient=False)
+
+    def _destroying(self, container_id: str, force: bool, init: Init | None, *, patient: bool) -> Steps[None]:  # noqa: FBT001  (as destroy has it)
         if not self.store.exists(container_id):
             self._report_missing(container_id, force=force)
             return
@@ -344,7 +429,8 @@ class Procedures:
             record, _ = self._load_or_broken(container_id)
             if record is not None and init in (None, record.init) and self.host.alive(record.init):
                 self.host.kill(record)
-        with self.store.lock(container_id, timeout=LOCK_TIMEOUT):
+        with ExitStack() as held:
+            yield from self._enter(held, container_id, LOCK_TIMEOUT, patient=patient)
             if not self.store.exists(container_id):
                 self._report_missing(container_id, force=force)
                 return
@@ -353,7 +439,7 @@ class Procedures:
                 self._report_missing(container_id, force=force)
             elif record is not None:
                 require(container_id, Operation.DELETE, status_of(self.observe(record)), force=force)
-                self._destroy(record)
+                yield from self._destroy(record, patient=patient)
             elif not force and broken is not None:
                 raise broken
             else:
@@ -381,11 +467,11 @@ class Procedures:
         except StateError as error:
             return None, error
 
-    def _destroy(self, record: Record) -> None:
+    def _destroy(self, record: Record, *, patient: bool) -> Steps[None]:
         """The lock is held. state.json goes last, so that a killed delete can be repeated."""
         if self.host.alive(record.init):
             self.host.kill(record)
-        if self.host.wait(record.init, timeout=KILL_TIMEOUT) is None:
+        if (yield from self._outlive(record.init, KILL_TIMEOUT, patient=patient)) is None:
             self._end(record.init)
         self.host.oom_kills(record)  # for who waits only after the cgroup is gone
         inodes = self._inodes(record)
@@ -450,7 +536,7 @@ class Procedures:
         if record is not None:
             if not self._outlived_its_creator(container_id):
                 return None
-            self._destroy(record)
+            carry_out(self._destroy(record, patient=True))
             return Swept(container_id, directory, removed=True, reason="its creator died, and it was to die with it")
         if broken is not None:
             made = self.store.made(container_id)
@@ -503,4 +589,4 @@ def _taker(request: CreateRequest, *, terminal: bool) -> Taker | None:
 def _warn(failed: list[str]) -> None:
     """Warn of failed poststop hooks, when all else is done: a warning may be an error here."""
     for text in failed:
-        warnings.warn(text, HookWarning, stacklevel=4)
+        warnings.warn(text, HookWarning, stacklevel=6)

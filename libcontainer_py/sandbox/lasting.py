@@ -7,24 +7,35 @@ import os
 import threading
 from typing import Literal, overload
 
+from libcontainer_py.container import Container
 from libcontainer_py.errors import ConfigError, Problem
 from libcontainer_py.factory import Factory
-from libcontainer_py.sandbox.making import make, new_id, remove
+from libcontainer_py.sandbox.making import Patient, making, new_id, removing
 from libcontainer_py.sandbox.options import looked_through, user_of
 from libcontainer_py.spec.config import User
 from libcontainer_py.streams import DEVNULL, MAX_OUTPUT, PIPE
+from libcontainer_py.waiting import carry_out
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
     from types import TracebackType
+    from typing import Protocol
 
-    from libcontainer_py.container import Container
     from libcontainer_py.factory import StrPath
     from libcontainer_py.pipes import Stdio
+    from libcontainer_py.record import Record
     from libcontainer_py.result import Result
-    from libcontainer_py.sandbox.options import Binds, Size, Who
+    from libcontainer_py.sandbox.making import Verbs
+    from libcontainer_py.sandbox.options import Binds, Options, Size, Who
     from libcontainer_py.spawned import ContainerProcess
+    from libcontainer_py.waiting import Steps
+
+    class Closes(Protocol):
+        """A sandbox of either face."""
+
+        def close(self) -> None: ...
+
 
 _NOBODY = ("sandbox",)
 """Words of a configuration without a program, which must have some."""
@@ -71,15 +82,10 @@ class Sandbox:
         self._id: str = new_id()
         self._root: str = options.rootfs or "/"
         self._owner: int = os.getpid()
-        try:
-            self._container: Container = make(
-                self._factory, self._id, _NOBODY, options, (DEVNULL, DEVNULL, DEVNULL), idle=True
-            )[0]
-            self._container.start()
-        except BaseException:
-            remove(self._factory.backend, self._id)
-            raise
-        _keep(self)
+        backend = self._factory.backend
+        record = carry_out(beginning(Patient(backend), self._id, options))
+        self._container: Container = Container.of(backend, record, owner=True)
+        keep(self)
 
     def __repr__(self) -> str:
         return f"<Sandbox {self._id!r}>"
@@ -100,8 +106,8 @@ class Sandbox:
     def close(self) -> None:
         """Kill all that runs in it, and remove it; silent when repeated, and in a process that was forked."""
         if self._owner == os.getpid():
-            remove(self._factory.backend, self._id)
-            _let_go(self)
+            carry_out(removing(Patient(self._factory.backend), self._id))
+            let_go(self)
 
     def spawn(
         self,
@@ -116,7 +122,7 @@ class Sandbox:
         terminal: bool = False,
     ) -> ContainerProcess:
         """Start a command in it: see `Container.spawn`. It ends with the sandbox at the latest."""
-        who = self._who(user)
+        who = who_of(user, self._root)
         return self._container.spawn(
             args, env=env, cwd=cwd, user=who, stdin=stdin, stdout=stdout, stderr=stderr, terminal=terminal
         )
@@ -207,7 +213,7 @@ class Sandbox:
                 args,
                 env=env,
                 cwd=cwd,
-                user=self._who(user),
+                user=who_of(user, self._root),
                 timeout=timeout,
                 input=input,
                 stdin=stdin,
@@ -220,7 +226,7 @@ class Sandbox:
             args,
             env=env,
             cwd=cwd,
-            user=self._who(user),
+            user=who_of(user, self._root),
             timeout=timeout,
             input=input,
             stdin=stdin,
@@ -231,28 +237,44 @@ class Sandbox:
             check=check,
         )
 
-    def _who(self, user: Who | None) -> User | None:
-        if user is None:
-            return None
-        problems: list[Problem] = []
-        uid, gid = user_of(user, self._root, problems)
-        if problems:
-            raise ConfigError(problems)
-        return User(uid=uid, gid=gid)
+
+def beginning(verbs: Verbs, container_id: str, options: Options) -> Steps[Record]:
+    """Make and start the container of a sandbox. After an error nothing of it is left."""
+    try:
+        nothing = (DEVNULL, DEVNULL, DEVNULL)
+        record = yield from making(verbs, container_id, _NOBODY, options, nothing, idle=True)
+        yield from verbs.releasing(container_id, timeout=None, init=record.init)
+    except BaseException:
+        yield from removing(verbs, container_id)
+        raise
+    return record
+
+
+def who_of(user: Who | None, root: str) -> User | None:
+    """A user as `Container.run` takes him. Raises ConfigError."""
+    if user is None:
+        return None
+    problems: list[Problem] = []
+    uid, gid = user_of(user, root, problems)
+    if problems:
+        raise ConfigError(problems)
+    return User(uid=uid, gid=gid)
 
 
 _guard = threading.Lock()
-_open: set[Sandbox] = set()
+_open: set[Closes] = set()
 
 
-def _keep(sandbox: Sandbox) -> None:
+def keep(sandbox: Closes) -> None:
+    """Close it when this process ends."""
     with _guard:
         if not _open:
             atexit.register(_close_all)
         _open.add(sandbox)
 
 
-def _let_go(sandbox: Sandbox) -> None:
+def let_go(sandbox: Closes) -> None:
+    """It was closed."""
     with _guard:
         _open.discard(sandbox)
         if not _open:

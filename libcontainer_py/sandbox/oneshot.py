@@ -9,20 +9,22 @@ from libcontainer_py import command
 from libcontainer_py.errors import StartError
 from libcontainer_py.factory import Factory
 from libcontainer_py.pipes import Pipes
-from libcontainer_py.sandbox.making import make, new_id, remove
+from libcontainer_py.sandbox.making import Patient, making, new_id, removing
 from libcontainer_py.sandbox.options import looked_through
 from libcontainer_py.streams import MAX_OUTPUT, PIPE
+from libcontainer_py.waiting import carry_out
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
-    from libcontainer_py.backends.base import Backend, Exit, Measured
+    from libcontainer_py.backends.base import Backend, Exit, Measured, Stepwise
     from libcontainer_py.factory import StrPath
     from libcontainer_py.pipes import Stdio
     from libcontainer_py.record import Record
     from libcontainer_py.result import Result
     from libcontainer_py.sandbox.options import Binds, Size, Who
+    from libcontainer_py.waiting import Steps
 
 
 @overload
@@ -145,6 +147,58 @@ def run(
     Raises ConfigError (with every problem), ProgramNotFound, StartError and ContainerTimeout (with `result`),
     CommandFailed, CgroupError, CreateError, UnsupportedPlatform and the other errors of `Factory.create`.
     """
+    return carry_out(
+        running(
+            args,
+            rootfs=rootfs,
+            binds=binds,
+            env=env,
+            cwd=cwd,
+            user=user,
+            network=network,
+            memory=memory,
+            cpus=cpus,
+            pids=pids,
+            timeout=timeout,
+            input=input,
+            stdin=stdin,
+            stdout=stdout,
+            stderr=stderr,
+            text=text,
+            encoding=encoding,
+            max_output=max_output,
+            check=check,
+            backend=(factory if factory is not None else Factory()).backend,
+            stepwise=None,
+        )
+    )
+
+
+def running(
+    args: Sequence[str],
+    *,
+    rootfs: StrPath | None = None,
+    binds: Binds | None = None,
+    env: Mapping[str, str] | None = None,
+    cwd: str | None = None,
+    user: Who | None = None,
+    network: bool = False,
+    memory: Size | None = None,
+    cpus: float | None = None,
+    pids: int | None = None,
+    timeout: float | None = None,
+    input: bytes | str | None = None,  # noqa: A002  (as run has it)
+    stdin: Stdio = None,
+    stdout: Stdio = PIPE,
+    stderr: Stdio = PIPE,
+    text: bool = False,
+    encoding: str | None = None,
+    max_output: int = MAX_OUTPUT,
+    check: bool = False,
+    backend: Backend,
+    stepwise: Stepwise | None,
+) -> Steps[Result[bytes | str]]:
+    """The steps of `run`: with `stepwise` those of that backend, which is the same; without, it blocks."""
     agreed = command.terms(
         args,
         input=input,
@@ -166,20 +220,20 @@ def run(
         cpus=cpus,
         pids=pids,
     )
-    factory = factory if factory is not None else Factory()
+    verbs = Patient(backend) if stepwise is None else stepwise
     container_id = new_id()
     with Pipes(command.stdin_of(agreed, stdin), stdout, stderr) as pipes:
         try:
-            container, record = make(factory, container_id, agreed.args, options, pipes.given)
+            record = yield from making(verbs, container_id, agreed.args, options, pipes.given)
             pipes.release()
-            with _Whole(factory.backend, record) as whole:
-                container.start()
-                return command.finish(whole, pipes, agreed)
+            with _Whole(backend, stepwise, record) as whole:
+                yield from verbs.releasing(container_id, timeout=None, init=record.init)
+                return (yield from command.finishing(whole, pipes, agreed, patient=stepwise is None))
         except StartError as error:
             command.note_that_it_never_ran(error, agreed)
             raise
         finally:
-            remove(factory.backend, container_id)
+            yield from removing(verbs, container_id)
 
 
 class _Whole:
@@ -187,8 +241,9 @@ class _Whole:
 
     killed = False
 
-    def __init__(self, backend: Backend, record: Record) -> None:
+    def __init__(self, backend: Backend, stepwise: Stepwise | None, record: Record) -> None:
         self._backend = backend
+        self._stepwise = stepwise
         self._record = record
         self._pidfd = backend.pidfd(record)
 
@@ -204,6 +259,9 @@ class _Whole:
 
     def wait(self, *, timeout: float | None) -> Exit | None:
         return self._backend.wait(self._record, timeout=timeout)
+
+    def pidfds(self) -> list[int]:
+        return [] if self._stepwise is None else self._stepwise.pidfds(self._record)
 
     def kill(self) -> None:
         self._backend.kill(self._record)

@@ -24,12 +24,14 @@ from libcontainer_py.init.messages import WAITING_NAME, unpack_failure
 from libcontainer_py.kernel import process
 from libcontainer_py.record import Failure
 from libcontainer_py.state.atomic import Opened
+from libcontainer_py.waiting import Wait, carry_out
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable
 
     from libcontainer_py.record import Init
+    from libcontainer_py.waiting import Steps
 
 NAME = "exec.fifo"
 WAITING_NAMES = ("runc:[2:INIT]", WAITING_NAME)
@@ -95,6 +97,10 @@ class Fifo:
 
     def take(self, init: Init, *, deadline: float) -> str:
         """Wait for init's `0`. Returns won, lost, stale, stopped, paused or timeout (words of backends.base.Taken)."""
+        return carry_out(self.taking(init, deadline=deadline))
+
+    def taking(self, init: Init, *, deadline: float) -> Steps[str]:
+        """The steps of `take`."""
         pidfd = process.pidfd_open(init.pid, init.start)
         if pidfd is None:
             # what init wrote before it ended is still there
@@ -103,7 +109,7 @@ class Fifo:
             first = True
             while True:
                 left = max(0.0, deadline - time.monotonic())
-                self._poll(pidfd, min(_SLICE, left))
+                yield self._wait(pidfd, min(_SLICE, left))
                 if self._readable():
                     return self._verdict(pidfd)
                 if os.fstat(self._descriptor).st_nlink == 0:
@@ -119,7 +125,7 @@ class Fifo:
                 if left == 0:
                     # Init leaves when it could write, read or not: should it be about to, the program would run while
                     # we say that it did not start.
-                    self._poll(pidfd, _SLICE)
+                    yield self._wait(pidfd, _SLICE)
                     return self._verdict(pidfd) if self._readable() else "timeout"
                 first = False
 
@@ -132,6 +138,10 @@ class Fifo:
 
         None too where init was killed in between, or where what came is no record; the wait status tells then.
         """
+        return carry_out(self.finding_out(init, deadline=deadline))
+
+    def finding_out(self, init: Init, *, deadline: float) -> Steps[Failure | None]:
+        """The steps of `outcome`."""
         pidfd = process.pidfd_open(init.pid, init.start)
         try:
             while True:
@@ -153,7 +163,7 @@ class Fifo:
                     left = deadline - time.monotonic()
                     if left <= 0:
                         raise TimeoutError("init has not executed the program")
-                    self._poll(pidfd, min(left, 60.0))
+                    yield self._wait(pidfd, min(left, 60.0))
         finally:
             if pidfd is not None:
                 os.close(pidfd)
@@ -164,12 +174,9 @@ class Fifo:
         if descriptor >= 0:
             os.close(descriptor)
 
-    def _poll(self, pidfd: int | None, timeout: float) -> None:
-        poll = select.poll()
-        poll.register(self._descriptor, select.POLLIN)
-        if pidfd is not None:
-            poll.register(pidfd, select.POLLIN)
-        poll.poll(timeout * 1000)
+    def _wait(self, pidfd: int | None, timeout: float) -> Wait:
+        descriptors = (self._descriptor,) if pidfd is None else (self._descriptor, pidfd)
+        return Wait(descriptors, until=time.monotonic() + timeout)
 
     def _readable(self) -> bool:
         """Whether there is something to read, or a writer came and went."""

@@ -42,6 +42,9 @@ class Ordinary:
             return None
         return Exit(returncode if self.known else None)
 
+    def pidfds(self) -> list[int]:
+        return [os.pidfd_open(self.process.pid)]
+
     def kill(self) -> None:
         self.process.kill()
 

@@ -26,6 +26,7 @@ MAY_IMPORT = {
     "memo": "",
     "kernel.constants": "",
     "init.messages": "",
+    "waiting": "",  # what a verb waits for, told apart from how
     "lifecycle": "errors",
     "streams": "errors",
     "kernel": "kernel.constants",
@@ -33,14 +34,15 @@ MAY_IMPORT = {
     "plan": "spec kernel.constants init.messages errors",
     "plan.default_seccomp": "spec",
     "hooks": "spec errors",
-    "state": "lifecycle spec kernel kernel.constants init.messages errors",  # init.messages: what exec.fifo carries
+    # init.messages: what exec.fifo carries
+    "state": "lifecycle spec kernel kernel.constants init.messages waiting errors",
     "cgroups": "kernel kernel.constants spec stats errors",
     "init": "kernel kernel.constants init.messages",
     "backends": "",
     "backends.base": "lifecycle spec errors",
-    "backends.procedures": "backends.base lifecycle spec errors",
+    "backends.procedures": "backends.base lifecycle spec waiting errors",
     "backends.changes": "backends.base",
-    "backends.memory": "backends.base backends.changes backends.procedures lifecycle spec stats errors",
+    "backends.memory": "backends.base backends.changes backends.procedures lifecycle spec stats waiting errors",
     # the fork servers, the children they make, and one of those on its way
     "backends.children": "init.messages kernel",
     "backends.forkservers": "backends.children init.messages kernel errors",
@@ -64,21 +66,24 @@ MAY_IMPORT = {
         "backends.base backends.procedures backends.children backends.demands backends.preparation backends.birth "
         f"backends.spawning backends.watching plan hooks state cgroups {BELOW}"
     ),
-    "pipes": "streams",
+    "pipes": "streams waiting",
     "terminal": "errors",  # of processes: our end, and who takes it
     "result": "errors",  # beside process, which must load no attrs
     "process": VERBS,
     "events": f"process {VERBS}",
-    "command": "streams pipes result backends.base errors",  # what the verbs that run a command share
-    "spawned": "process pipes streams backends.base errors",
-    "further": f"command pipes spawned terminal {VERBS}",
-    "container": f"process events stats command further spawned pipes result {VERBS}",
+    "command": "streams pipes result waiting backends.base errors",  # what the verbs that run a command share
+    "spawned": "command process pipes streams waiting backends.base errors",
+    "further": f"command pipes spawned terminal waiting {VERBS}",
+    "container": f"waiting process events stats command further spawned pipes result {VERBS}",
     "factory": f"process pipes terminal container backends.linux {VERBS}",
     # backends.base: to ask for the reaper, which is no public option of create; kernel: what is mounted on the host
     "sandbox": (
-        "factory container process pipes command result streams spec plan.default_seccomp backends.base kernel errors"
+        "factory container process pipes command result streams waiting spec plan.default_seccomp backends.base kernel "
+        "errors"
     ),
-    "aio": "factory container process pipes command result sandbox streams errors",
+    "aio": (
+        f"factory container terminal events further spawned process pipes command result waiting sandbox stats {VERBS}"
+    ),
     "doctor": "backends backends.base backends.linux cgroups kernel kernel.constants errors",
     "testing": f"factory container process sandbox state backends.procedures backends.memory {VERBS}",
     "cli": ROOT,

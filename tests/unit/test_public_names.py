@@ -22,7 +22,7 @@ SNAPSHOT = Path(__file__).with_name("public-names.txt")
 CHECKOUT = Path(__file__).parents[2]
 
 # Beside the names of the package itself: modules that are public as modules.
-PUBLIC_MODULES = ("libcontainer_py.lifecycle", "libcontainer_py.spec")
+PUBLIC_MODULES = ("libcontainer_py.aio", "libcontainer_py.lifecycle", "libcontainer_py.spec")
 
 
 def public_names(module: object) -> list[str]:
@@ -72,6 +72,7 @@ def is_public(name: str) -> bool:
         "__aenter__",
         "__aexit__",
         "__iter__",
+        "__aiter__",
     }
 
 
@@ -104,7 +105,7 @@ def snapshot() -> str:
             if found is None:
                 text = type(value).__name__ if name != "__version__" else "str, as in pyproject.toml"
                 lines.append(f"{name}: {text}")
-            elif module_name != "libcontainer_py" and name in libcontainer_py.__all__:
+            elif module_name != "libcontainer_py" and getattr(libcontainer_py, name, None) is value:
                 lines.append(f"{name}: above")
             else:
                 lines += describe(found[0])

@@ -87,6 +87,7 @@ class MemoryHost:
             if process.alive:
                 process.returncode = returncode
                 process.close_terminal()
+                process.tell()
                 for other in self.processes.values():
                     if other.alive and other.leader == init:
                         self.end(other.init, -SIGKILL)
@@ -99,6 +100,7 @@ class MemoryHost:
             if process.alive:
                 process.lost = True
                 process.close_terminal()
+                process.tell()
                 self.clock.changed.notify_all()
             return self.spawn(pid=init.pid)
 
@@ -325,8 +327,14 @@ class MemoryHost:
         return MemoryWatch(self, record, observe)
 
     def pidfd(self, init: Init) -> int | None:
-        """There is no descriptor behind it."""
-        return None
+        """A pipe that ends with it; None: it has ended."""
+        with self.clock.changed:
+            return self.processes[init].watch() if self.alive(init) else None
+
+    def pidfds(self, init: Init) -> list[int]:
+        """Those who joined are waited for by nobody here."""
+        found = self.pidfd(init)
+        return [] if found is None else [found]
 
     def measure(self, record: Record) -> Measured:
         """What its cgroup says; 0 where that is gone."""

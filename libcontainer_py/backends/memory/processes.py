@@ -46,6 +46,7 @@ class MemoryProcess:
     """
 
     __slots__ = (
+        "_ends",
         "cgroups",
         "init",
         "leader",
@@ -81,6 +82,21 @@ class MemoryProcess:
         """Ended, and another than its parent reaped it: nobody can tell how it ended."""
         self.terminal: int = -1
         """A descriptor of its terminal, the program's end, while it lives; a test may read and write there."""
+        self._ends: list[int] = []
+
+    def watch(self) -> int:
+        """A pipe that is readable once it has ended, which the caller closes."""
+        if not self._ends:
+            self._ends = [*os.pipe()]
+        return os.dup(self._ends[0])
+
+    def tell(self) -> None:
+        """It has ended: who watches is told."""
+        while self._ends:
+            os.close(self._ends.pop())
+
+    def __del__(self) -> None:
+        self.tell()
 
     @property
     def alive(self) -> bool:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from libcontainer_py.backends.base import Exit
@@ -18,6 +20,7 @@ class MemorySpawned:
         self._host = host
         self._process = process
         self._killed = False
+        self._pidfd: int | None = None
 
     @property
     def pid(self) -> int:
@@ -25,12 +28,25 @@ class MemorySpawned:
         return self._process.init.pid
 
     def fileno(self) -> int:
-        """There is no descriptor behind it."""
-        return -1
+        """A pipe that ends with it, for who asks while it runs; -1 once it was waited for."""
+        if self._pidfd is None:
+            self._pidfd = self._host.pidfd(self._process.init)
+        return -1 if self._pidfd is None else self._pidfd
 
     def wait(self, *, timeout: float | None) -> Exit | None:
         """Wait for its end on the virtual clock."""
-        return self._host.wait(self._process.init, timeout=timeout)
+        ended = self._host.wait(self._process.init, timeout=timeout)
+        if ended is not None:
+            self._close()
+        return ended
+
+    def _close(self) -> None:
+        if self._pidfd is not None:
+            os.close(self._pidfd)
+            self._pidfd = None
+
+    def __del__(self) -> None:
+        self._close()
 
     def signal(self, signal: int) -> None:
         """Send it a signal."""

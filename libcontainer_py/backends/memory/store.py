@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import time
 from contextlib import contextmanager
 
 from libcontainer_py.backends.base import Failure, Taken
 from libcontainer_py.backends.memory.clock import FOREVER
 from libcontainer_py.errors import ContainerExists, ContainerNotFound, ContainerTimeout, InvalidId, StateError
+from libcontainer_py.waiting import Wait
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -14,7 +16,9 @@ if TYPE_CHECKING:
 
     from libcontainer_py.backends.memory.host import MemoryHost
     from libcontainer_py.record import Init, Intent, Record, Swept
+    from libcontainer_py.waiting import Steps
 
+_SLICE = 0.02
 ID_CHARACTERS = frozenset("ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789_+.-")
 
 
@@ -75,6 +79,13 @@ class MemoryGate:
                 clock.changed.notify_all()
             return answer
 
+    def taking(self, init: Init, *, deadline: float) -> Steps[str]:
+        """It looks now and then, since nobody tells an event loop, which lets time pass as it does."""
+        until = time.monotonic() + deadline - self._host.now()
+        while (taken := self.take(init, deadline=0)) == Taken.TIMEOUT and (now := time.monotonic()) < until:
+            yield Wait(until=now + _SLICE)
+        return taken
+
     def _answer(self, init: Init) -> str:
         """What there is to say by now, or ""."""
         self._let_in()
@@ -104,6 +115,11 @@ class MemoryGate:
         """Why the program did not run; execve takes no time here."""
         del init, deadline
         return self._fifo.failure
+
+    def finding_out(self, init: Init, *, deadline: float) -> Steps[Failure | None]:
+        """As `outcome`."""
+        yield from ()
+        return self.outcome(init, deadline=deadline)
 
     def close(self) -> None:
         """What nobody read goes with the last reader. Silent when repeated."""

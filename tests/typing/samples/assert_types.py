@@ -50,6 +50,7 @@ from libcontainer_py import (
     Swept,
     Terminal,
     Usage,
+    aio,
     run,
 )
 from libcontainer_py.lifecycle import LEGAL, Facts, is_legal, status_of, to_mermaid
@@ -189,6 +190,41 @@ def further(container: Container) -> None:
     for stream, chunk in process.stream():
         assert_type(stream, str)
         assert_type(chunk, bytes)
+
+
+async def asynchronous() -> None:
+    factory = aio.Factory("/run/x")
+    assert_type(await aio.run(["true"]), Result[bytes])
+    assert_type(await aio.run(["true"], text=True, input="x", memory="1G", factory=factory), Result[str])
+    assert_type(await aio.run(["true"], encoding="latin-1", timeout=1.5), Result[str])
+    jobs: list[aio.Job | list[str]] = [["true"], aio.Job(["false"], timeout=3, env={"A": "b"})]
+    assert_type(await aio.run_many(jobs), list[Result[bytes | str]])
+    found = await aio.run_many((["echo", str(number)] for number in range(3)), limit=2, return_exceptions=True)
+    assert_type(found, list[Result[bytes | str] | Exception])
+    async with aio.Sandbox(binds={"/a": "/b"}, memory="64M") as sandbox:
+        assert_type(sandbox, aio.Sandbox)
+        assert_type(await sandbox.run(["true"], user="nobody"), Result[bytes])
+        assert_type(await sandbox.run(["true"], text=True), Result[str])
+        assert_type(sandbox.container, aio.Container)
+        async with await sandbox.spawn(["cat"], stdin=PIPE, stdout=PIPE) as process:
+            assert_type(process, aio.ContainerProcess)
+            assert_type(await process.write(b"x"), None)
+            async for stream, chunk in process.stream(1.5):
+                assert_type(stream, str)
+                assert_type(chunk, bytes)
+            assert_type(await process.communicate(b"x"), tuple[bytes, bytes])
+            assert_type(await process.wait(), int)
+            assert_type(process.returncode, int | None)
+    async with await factory.create("c1", "/bundle", stdin=DEVNULL) as container:
+        assert_type(container, aio.Container)
+        assert_type(await container.start(), None)
+        assert_type(container.status, Status)
+        assert_type((await container.run(["true"])).stdout, bytes)
+        async for event in container.events():
+            assert_type(event, Event)
+        assert_type(await container.wait(), ExitStatus)
+    assert_type(factory.list(), list[aio.Container])
+    assert_type(await factory.sweep(), list[Swept])
 
 
 def failures(container: Container) -> None:

@@ -1,0 +1,84 @@
+"""Takes the steps of a verb with an event loop of asyncio."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import time
+from math import inf
+from typing import cast
+
+from libcontainer_py import waiting
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import TypeVar
+
+    from libcontainer_py.backends.base import Backend, Stepwise
+    from libcontainer_py.waiting import Steps, Wait
+
+    Value = TypeVar("Value")
+
+
+async def ready(wait: Wait) -> frozenset[int]:
+    """Wait for it: the descriptors that are ready; none: the time has come.
+
+    A loop has one reader of a descriptor. So it gets another one of each, and several tasks can wait for the same.
+    """
+    loop = asyncio.get_running_loop()
+    told: asyncio.Future[None] = loop.create_future()
+    found: set[int] = set()
+    opened: list[int] = []
+
+    def tell(descriptor: int | None = None) -> None:
+        if descriptor is not None:
+            found.add(descriptor)
+        if not told.done():
+            told.set_result(None)
+
+    timer = None if wait.until == inf else loop.call_later(max(0.0, wait.until - time.monotonic()), tell)
+    try:
+        for descriptors, add in ((wait.reading, loop.add_reader), (wait.writing, loop.add_writer)):
+            for descriptor in descriptors:
+                opened.append(os.dup(descriptor))
+                add(opened[-1], tell, descriptor)
+        await told
+    finally:
+        if timer is not None:
+            timer.cancel()
+        for descriptor in opened:
+            loop.remove_reader(descriptor)
+            loop.remove_writer(descriptor)
+            os.close(descriptor)
+    return frozenset(found)
+
+
+async def carry_out(steps: Steps[Value]) -> Value:
+    """Take the steps to their end. A cancellation is thrown into them, and they clean up, which no other interrupts."""
+    cancelled = False
+    try:
+        wait = next(steps)
+        while True:
+            try:
+                answer = await ready(wait)
+            except asyncio.CancelledError as error:
+                wait = steps.send(frozenset()) if cancelled else steps.throw(error)
+                cancelled = True
+            except GeneratorExit:
+                # the loop was closed on us, and nothing can be awaited any more
+                waiting.abandon(steps, asyncio.CancelledError())
+                raise
+            except BaseException as error:  # noqa: BLE001  (thrown into the steps, which raise it again)
+                wait = steps.throw(error)
+            else:
+                wait = steps.send(answer)
+    except StopIteration as stop:
+        value: Value = stop.value
+        return value
+
+
+def stepwise(backend: Backend) -> Stepwise:
+    """The same, where its verbs can be had as steps. Raises TypeError."""
+    if not all(hasattr(backend, name) for name in ("creating", "releasing", "updating", "destroying", "pidfds")):
+        raise TypeError(f"{type(backend).__name__} has no steps for an event loop: see libcontainer_py.backends.base")
+    return cast("Stepwise", backend)
