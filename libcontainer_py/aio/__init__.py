@@ -18,11 +18,11 @@ and all that was made for it is removed: some milliseconds, 10 s where a process
 container, a sandbox or a process as an asynchronous context manager does so too. A `wait`, `communicate` or `stream`
 that is cancelled, or late, kills nothing. A `start` that is cancelled may have let the program go.
 
-What the kernel does at once is done in the loop: making a container takes it 5 to 10 ms, starting a process in one or
-removing it less. Longer, but bounded, are: hooks of the configuration, up to their own time limits, of which the
-specification asks for none; a process that joins a container which is paused just then, and a console socket that does
-not answer, 10 s; freezing and killing what the kernel cannot stop at once, 2 and 10 s. Who cannot have that uses the
-synchronous face with `asyncio.to_thread`.
+What the kernel does at once is done in the loop, one such piece each time around: making a container takes it 5 to 10
+ms, starting a process in one or removing it less. Longer, but bounded, are: hooks of the configuration, up to their own
+time limits, of which the specification asks for none; a process that joins a container which is paused just then, and a
+console socket that does not answer, 10 s; freezing and killing what the kernel cannot stop at once, 2 and 10 s. Who
+cannot have that uses the synchronous face with `asyncio.to_thread`.
 """
 
 from __future__ import annotations

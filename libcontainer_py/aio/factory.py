@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from libcontainer_py import factory
 from libcontainer_py.aio.container import Container
-from libcontainer_py.aio.loop import carry_out, stepwise
+from libcontainer_py.aio.loop import carry_out, stepwise, turn
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -51,6 +51,7 @@ class Factory:
         request = factory.creation(
             container_id, bundle, stdin=stdin, stdout=stdout, stderr=stderr, die_with_parent=die_with_parent
         )
+        await turn()
         taker = factory.taker_of(console_socket, container_id)
         with taker:
             record = await carry_out(stepwise(self.backend).creating(request._replace(terminal=taker)))

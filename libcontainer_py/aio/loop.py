@@ -5,6 +5,8 @@ from __future__ import annotations
 import asyncio
 import os
 import time
+import weakref
+from collections import deque
 from math import inf
 from typing import cast
 
@@ -18,6 +20,32 @@ if TYPE_CHECKING:
     from libcontainer_py.waiting import Steps, Wait
 
     Value = TypeVar("Value")
+    Queue = deque[asyncio.Future[None]]
+
+_queues: weakref.WeakKeyDictionary[asyncio.AbstractEventLoop, Queue] = weakref.WeakKeyDictionary()
+"""Of each loop, who waits for his turn."""
+
+
+async def turn() -> None:
+    """Wait until it is our turn to take some milliseconds: one has it each time around the loop, so that all go on."""
+    loop = asyncio.get_running_loop()
+    queue = _queues.get(loop)
+    if queue is None:
+        queue = _queues[loop] = deque()
+    ours: asyncio.Future[None] = loop.create_future()
+    queue.append(ours)
+    if len(queue) == 1:
+        loop.call_soon(_next, loop, queue)
+    await ours
+
+
+def _next(loop: asyncio.AbstractEventLoop, queue: Queue) -> None:
+    while queue and queue[0].done():
+        del queue[0]  # it was cancelled
+    if queue:
+        queue.popleft().set_result(None)
+    if queue:
+        loop.call_soon(_next, loop, queue)
 
 
 async def ready(wait: Wait) -> frozenset[int]:
@@ -54,13 +82,17 @@ async def ready(wait: Wait) -> frozenset[int]:
 
 
 async def carry_out(steps: Steps[Value]) -> Value:
-    """Take the steps to their end. A cancellation is thrown into them, and they clean up, which no other interrupts."""
+    """Take the steps to their end. A cancellation is thrown into them, and they clean up, which no other interrupts.
+
+    They begin at once, since they may be somebody's cleaning up, which has to begin.
+    """
     cancelled = False
     try:
         wait = next(steps)
         while True:
             try:
                 answer = await ready(wait)
+                await turn()
             except asyncio.CancelledError as error:
                 wait = steps.send(frozenset()) if cancelled else steps.throw(error)
                 cancelled = True

@@ -7,7 +7,7 @@ from typing import overload
 
 from libcontainer_py.aio.container import Container, run_in
 from libcontainer_py.aio.factory import Factory
-from libcontainer_py.aio.loop import carry_out, stepwise
+from libcontainer_py.aio.loop import carry_out, stepwise, turn
 from libcontainer_py.sandbox.lasting import beginning, keep, let_go, who_of
 from libcontainer_py.sandbox.making import Patient, new_id, removing
 from libcontainer_py.sandbox.oneshot import running
@@ -64,6 +64,7 @@ async def run(args: Sequence[str], *, factory: Factory | None = None, **options:
 async def run_any(args: Sequence[str], factory: Factory | None, options: AnyRun) -> Result[bytes | str]:
     """`run` with the types of its arguments left open."""
     backend = (factory if factory is not None else Factory()).backend
+    await turn()
     return await carry_out(running(args, **options, backend=backend, stepwise=stepwise(backend)))
 
 

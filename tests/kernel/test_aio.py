@@ -544,7 +544,9 @@ def test_a_loop_that_ends_in_the_middle_leaves_nothing(place: Place) -> None:
     coroutine = place.run("exec sleep 1000")
 
     async def closed() -> None:
+        await asyncio.wait([coroutine.send(None)])  # until it is its turn
         coroutine.send(None)
+        assert place.factory.ids() != []
         coroutine.close()
 
     asyncio.run(closed())

@@ -6,6 +6,7 @@ import asyncio
 import os
 import sys
 import time
+from itertools import pairwise
 
 import pytest
 
@@ -160,6 +161,53 @@ def test_several_wait_for_the_same(pipe: tuple[int, int]) -> None:
         await asyncio.wait([gone])
         os.write(pipe[1], b"x")
         assert await asyncio.gather(*tasks) == [{pipe[0]}] * 3
+
+    asyncio.run(story())
+
+
+def test_one_takes_a_turn_each_time_around_the_loop() -> None:
+    async def story() -> None:
+        taken: list[int] = []
+
+        async def take(number: int) -> None:
+            await loop.turn()
+            taken.append(number)
+
+        tasks = [asyncio.ensure_future(take(number)) for number in range(5)]
+        tasks[1].cancel()
+        seen: list[int] = []
+        while not all(task.done() for task in tasks):
+            await asyncio.sleep(0)
+            seen.append(len(taken))
+        assert taken == [0, 2, 3, 4]
+        assert all(after - before <= 1 for before, after in pairwise(seen))
+
+    asyncio.run(story())
+
+
+def test_steps_begin_at_once() -> None:
+    said: list[str] = []
+
+    def steps() -> Steps[None]:
+        try:
+            yield Wait()
+        finally:
+            said.append("clean")
+
+    async def story() -> None:
+        async def work() -> None:
+            try:
+                await asyncio.Event().wait()
+            finally:
+                task.cancel()  # once more, before it begins to clean up
+                await loop.carry_out(steps())
+
+        task = asyncio.ensure_future(work())
+        await asyncio.sleep(0)
+        task.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await task
+        assert said == ["clean"]
 
     asyncio.run(story())
 
