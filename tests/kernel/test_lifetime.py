@@ -239,6 +239,8 @@ def test_a_reaper_ends_also_when_the_server_was_killed_before(workshop: Workshop
 def test_the_successor_of_a_killed_server_looks_after_its_containers(workshop: Workshop, hosts: list[Host]) -> None:
     hosts.append(host := Host(workshop, sleeper()))
     host.say("import signal; old = server(); signal.pidfd_send_signal(old.pidfd, 9)")
+    # until it has ended it may take a request, and then it dies while it makes a container, which is an error
+    host.say("from libcontainer_py.kernel import process; assert process.has_ended(old.pidfd, 10)")
     host.say("factory.delete('none', force=True)")
     other = workshop.new_id()
     host.say(f"other = factory.create({other!r}, bundle, stdin=DEVNULL, stdout=DEVNULL, stderr=DEVNULL)")
