@@ -124,7 +124,7 @@ def test_a_cancellation_is_thrown_in_and_the_cleaning_up_is_not_interrupted(pipe
         for seen in (["waits"], ["waits", "cleans"], ["waits", "cleans", "cleans"]):
             assert said == seen
             task.cancel()
-            while said == seen:  # noqa: ASYNC110
+            while said == seen and not task.done():  # noqa: ASYNC110
                 await asyncio.sleep(0)
         with pytest.raises(asyncio.CancelledError):
             await task
