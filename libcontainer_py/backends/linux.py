@@ -217,7 +217,7 @@ class LinuxHost:
 
         child = children.child(*record.init)  # now: the table forgets it when the container is deleted
         last = (lambda: (0, 0)) if child is None else (lambda: child.oom_counts)
-        return LinuxWatch(record, observe, lambda: bool(self.at_fifo(record.init)), last)
+        return LinuxWatch(record, observe, lambda: _has_name_of_waiting(record.init), last)
 
     def kill(self, record: Record) -> None:
         """SIGKILL to init, or to all of its cgroup; a frozen v1 cgroup must be thawed to die."""
@@ -425,6 +425,15 @@ def _require_linux() -> None:
             f"containers need Linux, and this is {sys.platform}",
             hint="MemoryBackend runs anywhere: Factory(backend=MemoryBackend())",
         )
+
+
+def _has_name_of_waiting(init: Init) -> bool:
+    """Whether it waits at the fifo, or ended there: who is not reaped yet has its name still."""
+    try:
+        found = process.stat(init.pid)
+    except OSError:
+        return False
+    return found.start == init.start and found.comm in _WAITING
 
 
 def _private(path: str, flags: int) -> int:

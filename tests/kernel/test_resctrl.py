@@ -15,7 +15,7 @@ from pathlib import Path
 import pytest
 
 from libcontainer_py import CgroupError, ConfigError, Factory, ProgramNotFound
-from libcontainer_py.backends.base import Exit, SpawnRequest
+from libcontainer_py.backends.base import SpawnRequest
 from libcontainer_py.kernel import process
 from tests.kernel.workshop import PATIENCE, Config, Workshop, cgroups_of, runc_spec
 from tests.resctrl import StandIn
@@ -98,7 +98,9 @@ def test_a_further_process_enters_the_groups(workshop: Workshop, resctrl: StandI
             file.write_text("")
         request = SpawnRequest(("/bin/busybox", "true"))
         spawned = container._backend.spawn(container._record, request)
-        assert spawned.wait(timeout=PATIENCE) == Exit(0)
+        ended = spawned.wait(timeout=PATIENCE)
+        assert ended is not None
+        assert ended.returncode == 0
         assert [file.read_text() for file in files] == ["0", "0"]  # itself, as the kernel takes it
         files[0].unlink()
         with pytest.raises(CgroupError, match="cannot be entered: No such file or directory; is resctrl mounted"):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import errno
 import sys
+import tempfile
 from pathlib import Path
 
 import pytest
@@ -145,8 +146,15 @@ def test_the_end_of_the_line(systemd: dbus.Systemd) -> None:
 
 
 @pytest.fixture
-def address(systemd: dbus.Systemd, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> str:
-    path = str(tmp_path / "bus")
+def folder() -> Iterator[Path]:
+    """The name of a socket has 107 bytes at most, and a directory for temporary files may have more."""
+    with tempfile.TemporaryDirectory(dir="/tmp") as name:
+        yield Path(name)
+
+
+@pytest.fixture
+def address(systemd: dbus.Systemd, folder: Path) -> str:
+    path = str(folder / "bus")
     systemd.serve(path)
     return path
 
@@ -167,11 +175,11 @@ def test_by_the_runtime_directory(systemd: dbus.Systemd, address: str, monkeypat
         assert connection.version() == 252
 
 
-def test_without_a_bus_by_itself(systemd: dbus.Systemd, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    (tmp_path / "systemd").mkdir()
-    systemd.serve(str(tmp_path / "systemd" / "private"))
+def test_without_a_bus_by_itself(systemd: dbus.Systemd, folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (folder / "systemd").mkdir()
+    systemd.serve(str(folder / "systemd" / "private"))
     monkeypatch.delenv("DBUS_SESSION_BUS_ADDRESS", raising=False)
-    monkeypatch.setenv("XDG_RUNTIME_DIR", str(tmp_path))
+    monkeypatch.setenv("XDG_RUNTIME_DIR", str(folder))
     with bus.Systemd.connect(user=True) as connection:
         assert connection.version() == 252
     assert systemd.named("Hello") == []
