@@ -31,11 +31,13 @@ def _installed() -> None:
         pytest.skip("user-mode-linux is missing: tests/vm/run --install")
 
 
-ALIKE = [
-    f"tests/kernel/{name}.py"
-    for name in ("test_mounts", "test_escapes", "test_bundles", "test_config", "test_seccomp_filter")
-]
-"""What no version of cgroups changes; in the machine they take long, and run with LIBCONTAINER_PY_TESTS_VM=whole."""
+_NAMES = (
+    *("test_mounts", "test_escapes", "test_bundles", "test_config", "test_seccomp_filter", "test_terminals"),
+    *("test_run", "test_sandbox", "test_aio", "test_processes", "test_lifetime", "test_readme"),
+)
+ALIKE = [f"tests/kernel/{name}.py" for name in _NAMES]
+"""What versions of cgroups change little or nothing of; in the machine it takes long, and runs there with
+LIBCONTAINER_PY_TESTS_VM=whole."""
 
 DIFFERENTIAL = "tests/interop/test_limits_differential.py"
 """The files of cgroups, against those of runc: on v2 it writes others."""
