@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import subprocess
 from pathlib import Path
@@ -54,7 +55,9 @@ def gone(pid: int) -> bool:
     """Whether a process ends within our patience; one that is nobody's child any more is taken by the host's init."""
     try:
         pidfd = os.pidfd_open(pid)
-    except ProcessLookupError:
+    except OSError as error:
+        if error.errno not in (errno.ESRCH, errno.EINVAL):  # EINVAL: it is being reaped just now (before Linux 6.9)
+            raise
         return True
     try:
         return process.has_ended(pidfd, PATIENCE)
