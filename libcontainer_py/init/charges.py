@@ -74,13 +74,15 @@ def _members(directory: str) -> "tuple[list[str], list[str]]":
 
 
 def _walk(directory: str) -> "Iterator[str]":
-    yield directory
-    try:
-        entries = [entry.path for entry in os.scandir(directory) if entry.is_dir(follow_symlinks=False)]
-    except OSError:
-        return
-    for path in entries:
-        yield from _walk(path)
+    """It and all below it; not by recursion, which a container could exhaust that may make cgroups."""
+    pending = [directory]
+    while pending:
+        path = pending.pop()
+        yield path
+        try:
+            pending += [entry.path for entry in os.scandir(path) if entry.is_dir(follow_symlinks=False)]
+        except OSError:
+            continue  # it went away meanwhile, or its path is too long
 
 
 def _pidfd_in(pid: str, file: str) -> int:
