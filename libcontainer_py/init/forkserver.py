@@ -20,6 +20,8 @@ import select
 import sys
 
 _SOCKET = 3
+_LINKED = {"LD_BIND_NOW": "1"}
+"""Find all functions of libraries at once, and not at the first call in each init. Source: ld.so(8)."""
 
 
 def main() -> None:
@@ -48,7 +50,7 @@ def _protect() -> None:
     os.chroot(".")
     for descriptor in (_SOCKET, tree, root):
         os.set_inheritable(descriptor, True)
-    os.execv(sys.executable, _arguments(root, tree))
+    os.execve(sys.executable, _arguments(root, tree), _LINKED)
 
 
 def _arguments(root: int, tree: int) -> "list[str]":
@@ -110,7 +112,7 @@ def _execute_as_user() -> None:
         )
     executable = int.from_bytes(rights[0][2][:4], sys.byteorder)
     os.set_inheritable(_SOCKET, True)
-    os.execve(executable, _arguments(-1, -1), {})
+    os.execve(executable, _arguments(-1, -1), _LINKED)
 
 
 def _refuse(step: str, errno: int, text: str) -> None:

@@ -17,6 +17,9 @@ def _library() -> "ctypes.PyDLL":
     if not _loaded:
         library = ctypes.PyDLL(None, use_errno=True)
         library.syscall.restype = ctypes.c_long
+        python = ctypes.pythonapi
+        for name in ("PyOS_BeforeFork", "PyOS_AfterFork_Child", "PyOS_AfterFork_Parent"):
+            getattr(python, name)  # found once, by the fork server, and not by each child
         _loaded.append(library)
     return _loaded[0]
 
