@@ -345,7 +345,7 @@ class LinuxBirth:
             container_id=preparation.request.container_id,
             init=self.init,
             created=_now(),
-            spec_dict=preparation.without_profile().to_dict(),
+            spec_dict=preparation.document,
             bundle=preparation.bundle,
             rootfs=preparation.rootfs,
             cgroup_paths={} if cgroup is None else cgroup.paths,
@@ -361,8 +361,7 @@ class LinuxBirth:
         short = runc_config.without_nothing(document)
         if profile is not None and (seccomp := _seccomp_of(profile)) is not None:
             short["config"]["seccomp"] = seccomp
-        # start() will read just this text: so it is decoded already, while init goes on
-        return runc.decode(runc.to_text(short), preparation.directory)
+        return runc.adopt(short, preparation.directory)
 
     def _send(self, data: bytes) -> None:
         if self._control is None:

@@ -157,7 +157,7 @@ class LinuxHost:
         birth = LinuxBirth(preparation, self._python)
         try:
             with open(os.path.join(directory, "config.json"), "x", opener=_private) as file:
-                file.write(preparation.spec.to_json())  # which init does not need
+                file.write(preparation.config_json())  # which init does not need
         except BaseException:
             birth.abandon()
             raise
@@ -330,10 +330,10 @@ class LinuxHost:
         """Remove those that are ours."""
         if any(map(os.path.lexists, inodes)):
             cgroups.from_inodes(inodes).remove(inodes)
-        if any(map(os.path.lexists, inodes)):  # not a cgroup
-            found = resctrl.mounted()
-            if found is not None:
-                found.remove(inodes)
+            if any(map(os.path.lexists, inodes)):  # not a cgroup
+                found = resctrl.mounted()
+                if found is not None:
+                    found.remove(inodes)
         scopes = [path for path in inodes if path.endswith(".scope")]
         if scopes:
             from libcontainer_py.cgroups import systemd  # noqa: PLC0415  (jeepney, for who has systemd)

@@ -13,13 +13,14 @@ from errno import EACCES
 
 import attrs
 
-from libcontainer_py import cgroups
+from libcontainer_py import cgroups, jsontext
 from libcontainer_py.backends.base import CreateRequest
 from libcontainer_py.cgroups import hierarchies, resctrl
 from libcontainer_py.cgroups.devices import DeviceRule, with_defaults
 from libcontainer_py.errors import CgroupError, ConfigError, Problem, UnsupportedPlatform
 from libcontainer_py.kernel import capability
 from libcontainer_py.kernel.process import in_user_namespace
+from libcontainer_py.memo import remembered
 from libcontainer_py.plan import HostFacts, Plan, build
 from libcontainer_py.spec import Resources, Spec
 from libcontainer_py.spec.limits import asks_nothing
@@ -33,6 +34,7 @@ if TYPE_CHECKING:
     from libcontainer_py.cgroups.systemd import Scope
     from libcontainer_py.cgroups.units import Unit
     from libcontainer_py.spec.config import Hook
+    from libcontainer_py.spec.linux import Seccomp
 
 _LARGEST_CONFIG = 16 << 20
 _KINDS = {
@@ -107,11 +109,20 @@ class LinuxPreparation:
             self.spec.oci_version, self.request.container_id, status, pid, self.bundle, self.spec.annotations
         )
 
-    def without_profile(self) -> Spec:
-        """The Spec without its seccomp profile, which is most of it."""
-        if self.spec.linux is None or self.spec.linux.seccomp is None:
-            return self.spec
-        return attrs.evolve(self.spec, linux=attrs.evolve(self.spec.linux, seccomp=None))
+    @functools.cached_property
+    def document(self) -> dict[str, Any]:
+        """The configuration without its seccomp profile, which is most of it. Not to be changed."""
+        spec = self.spec
+        if spec.linux is not None and spec.linux.seccomp is not None:
+            spec = attrs.evolve(spec, linux=attrs.evolve(spec.linux, seccomp=None))
+        return spec.to_dict()
+
+    def config_json(self) -> str:
+        """The configuration as config.json says it."""
+        profile = None if self.spec.linux is None else self.spec.linux.seccomp
+        if profile is None:
+            return jsontext.compact(self.document)
+        return jsontext.with_member({"linux": {}, **self.document}, "linux", "seccomp", _text_of(profile))
 
     def device_rules(self) -> list[DeviceRule]:
         """The rules of the configuration with the defaults that every container gets."""
@@ -196,6 +207,11 @@ class LinuxPreparation:
         if resources.pids is None:
             return resources, None
         return attrs.evolve(resources, pids=None), Resources(pids=resources.pids)
+
+
+@remembered
+def _text_of(profile: Seccomp) -> str:
+    return jsontext.compact(profile.to_dict())
 
 
 def _any(number: int | None) -> int | None:

@@ -15,6 +15,7 @@ import json
 import os
 from typing import Any
 
+from libcontainer_py import jsontext
 from libcontainer_py.errors import StateError
 from libcontainer_py.record import Init, Record
 from libcontainer_py.state import flavour
@@ -37,7 +38,17 @@ def decode(data: bytes | str, directory: str) -> Record:
 
     The last ones are kept: who asks for a status again and again finds the same content, and a record never changes.
     """
-    return _Reader(os.path.join(directory, NAME), directory).record(data)
+    return _Reader(os.path.join(directory, NAME), directory).record(data, _adopted.pop((data, directory), None))
+
+
+_adopted: dict[tuple[bytes | str, str], dict[str, Any]] = {}
+
+
+def adopt(document: dict[str, Any], directory: str) -> Record:
+    """The record of a document that was just made, kept for who will load just this text."""
+    data = to_text(document)
+    _adopted[data, directory] = document
+    return decode(data, directory)
 
 
 def encode(record: Record) -> bytes:
@@ -73,7 +84,12 @@ def encode(record: Record) -> bytes:
 
 def to_text(document: Mapping[str, Any]) -> bytes:
     """A document as the content of state.json."""
-    return json.dumps(document, separators=(",", ":")).encode()
+    config = section(document, "config")
+    profile = config.get("seccomp")
+    if not is_object(profile):
+        return jsontext.compact(document).encode()
+    rest = {**document, "config": {key: value for key, value in config.items() if key != "seccomp"}}
+    return jsontext.with_member(rest, "config", "seccomp", jsontext.kept(profile)).encode()
 
 
 def to_labels(bundle: str, annotations: Mapping[str, str]) -> tuple[list[str], dict[str, str]]:
@@ -116,8 +132,10 @@ class _Reader:
         self._directory = directory
         self._container_id = os.path.basename(directory)
 
-    def record(self, data: bytes | str) -> Record:
-        document = self._document(data)
+    def record(self, data: bytes | str, document: dict[str, Any] | None) -> Record:
+        """`document`: what `data` says, where that is known."""
+        if document is None:
+            document = self._document(data)
         other = flavour.of_document(document)
         if other is not None:
             raise flavour.foreign(self._directory, other, self._container_id)

@@ -24,6 +24,7 @@ MAY_IMPORT = {
     "errors": "",
     "stats": "",
     "memo": "",
+    "jsontext": "memo",
     "kernel.constants": "",
     "init.messages": "",
     "waiting": "",  # what a verb waits for, told apart from how
@@ -90,7 +91,7 @@ MAY_IMPORT = {
     "__main__": "cli",
     ROOT: "",
 }
-EVERYBODY = {"record", "memo"}
+EVERYBODY = {"record", "memo", "jsontext"}
 
 PURE = {"spec", "plan", "lifecycle", "streams", "record", "errors", "stats", "kernel.constants", "init.messages"}
 IMPURE = {"os", "ctypes", "subprocess", "socket", "fcntl", "signal", "tempfile"}
