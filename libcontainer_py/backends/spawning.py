@@ -7,6 +7,7 @@ already sees it come, and may try to look into it, but it has no more rights by 
 
 from __future__ import annotations
 
+import functools
 import os
 from errno import EMFILE
 
@@ -30,12 +31,15 @@ from libcontainer_py.spec.validate import problems_of_process
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping
+    from collections.abc import Callable, Iterator, Mapping
+    from typing import TypeAlias
 
     from libcontainer_py.backends.base import SpawnRequest, Taker
     from libcontainer_py.backends.children import Child
     from libcontainer_py.record import Record
     from libcontainer_py.spec import Spec
+
+    Order: TypeAlias = tuple[tuple[Step, ...], dict[str, int]]
 
 EXECUTE_TIMEOUT = 10.0
 """Seconds that a process may take from its birth until it executes its program: what init has at start."""
@@ -93,18 +97,18 @@ class LinuxSpawned:
 
 def spawn(record: Record, request: SpawnRequest, python: str | None) -> LinuxSpawned:
     """See `Backend.spawn`."""
-    configuration = _configured(record, request)
     opened: list[int] = []
     group = within.make(record.cgroup_paths, f"command-{os.urandom(8).hex()}") if request.apart else None
+    paths = {**record.cgroup_paths, **(group.paths if group is not None else {})}
+
+    @functools.cache
+    def order() -> Order:
+        return _order(record, request, paths, opened)
+
     spawned = None
     try:
-        flags, joins, namespaces = _way_in(record)
-        opened.extend(namespaces.values())
-        steps = tuple(joins if step.name == "join" else step for step in _plan(record, configuration, flags))
-        paths = {**record.cgroup_paths, **(group.paths if group is not None else {})}
-        descriptors = {**namespaces, **_descriptors(record, paths, request, opened)}
         for directory in _birthplaces(record, paths):
-            child = _try(record, steps, descriptors, python, directory, request.terminal)
+            child = _try(record, order, python, directory, request.terminal)
             if child is not None:
                 spawned = LinuxSpawned(child, record, group, python)
                 return spawned
@@ -113,24 +117,34 @@ def spawn(record: Record, request: SpawnRequest, python: str | None) -> LinuxSpa
             os.close(descriptor)
         if spawned is None and group is not None:
             within.remove(group.paths)
+    if not process.alive(*record.init):
+        raise refusal(record.id, Operation.SPAWN, Status.STOPPED)
     raise StartError("its cgroup takes no further process", container_id=record.id, step="cgroup", errno=_EBUSY)
 
 
+def _order(record: Record, request: SpawnRequest, paths: Mapping[str, str], opened: list[int]) -> Order:
+    """What it is to do, and with which descriptors; `opened` are those to close afterwards. Raises ContainerError."""
+    configuration = _configured(record, request)
+    flags, joins, namespaces = _way_in(record)
+    opened.extend(namespaces.values())
+    steps = tuple(joins if step.name == "join" else step for step in _plan(record, configuration, flags))
+    return steps, {**namespaces, **_descriptors(record, paths, request, opened)}
+
+
 def _try(
-    record: Record,
-    steps: tuple[Step, ...],
-    descriptors: dict[str, int],
-    python: str | None,
-    directory: int | None,
-    taker: Taker | None,
+    record: Record, order: Callable[[], Order], python: str | None, directory: int | None, taker: Taker | None
 ) -> Child | None:
-    """Make one in the v2 cgroup of that descriptor, which is closed; None: it takes no process (EBUSY)."""
+    """Make one in the v2 cgroup of that descriptor, which is closed; None: it takes no process (EBUSY).
+
+    What it is to do is found out while the kernel makes it.
+    """
     try:
         launch = Launch(python, 0, None, ((), None), {} if directory is None else {"cgroup": directory})
     finally:
         if directory is not None:
             os.close(directory)
     try:
+        steps, descriptors = order()
         launch.instruct(tuple((step.name, step.arguments) for step in steps), descriptors)
         child, said = launch.joined()
         launch.close()
