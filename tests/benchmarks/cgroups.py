@@ -11,7 +11,7 @@ from __future__ import annotations
 import argparse
 from pathlib import Path
 
-from common import bundle, call, life, measure, place, ratio, show
+from measuring import bundle, call, life, measure, place, ratio, show
 
 from libcontainer_py import DEVNULL, Factory
 

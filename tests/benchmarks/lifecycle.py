@@ -17,7 +17,7 @@ import sys
 import threading
 from pathlib import Path
 
-from common import bundle, call, life, measure, place, ratio, show, without_unified
+from measuring import bundle, call, life, measure, place, ratio, show, without_unified
 
 from libcontainer_py import DEVNULL, Factory
 from libcontainer_py.backends import forkservers

@@ -17,7 +17,7 @@ import time
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
-from common import bundle, call, measure, place, ratio, show, without_unified
+from measuring import bundle, call, measure, place, ratio, show, without_unified
 
 from libcontainer_py import DEVNULL, Factory, Sandbox, run
 from libcontainer_py.backends import forkservers
