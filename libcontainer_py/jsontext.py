@@ -8,7 +8,7 @@ from libcontainer_py.memo import remembered
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Callable, Mapping
     from typing import Any
 
 
@@ -17,7 +17,7 @@ def compact(document: object) -> str:
     return json.dumps(document, separators=(",", ":"))
 
 
-kept = remembered(compact)
+kept: Callable[[object], str] = remembered(compact)
 """The text of an object that never changes, kept by its identity."""
 
 

@@ -6,6 +6,7 @@
     loop       takes the steps of a verb (see `waiting`) with an event loop: a descriptor is readable, or time is up
     container  Container and Events
     process    ContainerProcess
+    terminal   Terminal
     factory    Factory
     sandbox    run, Sandbox
     many       run_many
@@ -35,5 +36,6 @@ from libcontainer_py.aio.many import run_many as run_many
 from libcontainer_py.aio.process import ContainerProcess as ContainerProcess
 from libcontainer_py.aio.sandbox import Sandbox as Sandbox
 from libcontainer_py.aio.sandbox import run as run
+from libcontainer_py.aio.terminal import Terminal as Terminal
 
-__all__ = ["Container", "ContainerProcess", "Events", "Factory", "Job", "Sandbox", "run", "run_many"]
+__all__ = ["Container", "ContainerProcess", "Events", "Factory", "Job", "Sandbox", "Terminal", "run", "run_many"]

@@ -9,7 +9,8 @@ from typing import overload
 from libcontainer_py import command, container, further
 from libcontainer_py.aio.loop import carry_out, ready, stepwise
 from libcontainer_py.aio.process import ContainerProcess
-from libcontainer_py.errors import ContainerNotFound, ContainerTimeout
+from libcontainer_py.aio.terminal import Terminal
+from libcontainer_py.errors import CgroupError, ContainerNotFound, ContainerTimeout
 from libcontainer_py.lifecycle import Operation, require, status_of
 from libcontainer_py.spawned import deadline_of
 from libcontainer_py.streams import MAX_OUTPUT, PIPE
@@ -17,12 +18,13 @@ from libcontainer_py.waiting import Wait, insisting
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import AsyncIterator, Mapping, Sequence
     from types import TracebackType
 
     from typing_extensions import Unpack
 
     from libcontainer_py import events
+    from libcontainer_py import terminal as terminals
     from libcontainer_py.aio.options import AnyOptions, BytesOptions, EncodedOptions, TextOptions
     from libcontainer_py.backends.base import Backend, Stepwise
     from libcontainer_py.factory import StrPath
@@ -33,8 +35,7 @@ if TYPE_CHECKING:
     from libcontainer_py.result import Result
     from libcontainer_py.spec import Resources, State
     from libcontainer_py.spec.config import Capabilities, Process, Rlimit, User
-    from libcontainer_py.stats import Stats
-    from libcontainer_py.terminal import Terminal
+    from libcontainer_py.stats import Sample, Stats
 
 _LONGEST_WAIT = 1.0
 
@@ -45,24 +46,28 @@ class Container:
     As an asynchronous context manager, a handle from create kills and deletes its container on leaving.
     """
 
-    __slots__ = ("_backend", "_handle", "_owner", "_record")
+    __slots__ = ("_backend", "_handle", "_owner", "_record", "_terminal")
 
     _backend: Stepwise
     _record: Record
     _owner: bool
     _handle: container.Container
+    _terminal: Terminal | None
 
     def __init__(self) -> None:
         raise TypeError("containers come from Factory.create() and Factory.load()")
 
     @classmethod
-    def of(cls, backend: Backend, record: Record, *, owner: bool, terminal: Terminal | None = None) -> Container:
+    def of(
+        cls, backend: Backend, record: Record, *, owner: bool, terminal: terminals.Terminal | None = None
+    ) -> Container:
         """For Factory and Sandbox alone: a handle; `owner` says that leaving it as a context manager deletes."""
         self = object.__new__(cls)
         self._backend = stepwise(backend)
         self._record = record
         self._owner = owner
         self._handle = container.Container.of(backend, record, owner=False, terminal=terminal)
+        self._terminal = None if terminal is None else Terminal.of(terminal)
         return self
 
     def __repr__(self) -> str:
@@ -110,8 +115,8 @@ class Container:
 
     @property
     def terminal(self) -> Terminal | None:
-        """Our end of its terminal, whose reading and writing block: wait for its descriptor before."""
-        return self._handle.terminal
+        """Our end of its terminal, where `Factory.create` made one."""
+        return self._terminal
 
     @property
     def status(self) -> Status:
@@ -138,6 +143,35 @@ class Container:
     def processes(self) -> list[int]:
         """The ids of all of its processes, sorted. Raises CgroupError where it has no cgroup of its own."""
         return self._handle.processes()
+
+    def watch_stats(self, interval: float = 1.0) -> AsyncIterator[Sample]:
+        """Its statistics every `interval` seconds until it ends: an asynchronous iterator, as the synchronous one.
+
+        Raises ValueError for an interval that is not above 0, and what stats() raises.
+        """
+        if not interval > 0:
+            raise ValueError(f"an interval is above 0 s, not {interval!r}")
+        return self._samples(self.stats(), interval)
+
+    async def _samples(self, before: Stats, interval: float) -> AsyncIterator[Sample]:
+        from libcontainer_py.stats import sample  # noqa: PLC0415  (for who watches)
+
+        while not await self._ends_within(interval):
+            try:
+                now = self.stats()
+            except CgroupError:
+                if await self._ends_within(0):
+                    return  # it was deleted meanwhile
+                raise
+            yield sample(before, now)
+            before = now
+
+    async def _ends_within(self, seconds: float) -> bool:
+        try:
+            await self.wait(seconds)
+        except ContainerTimeout:
+            return False
+        return True
 
     # -- what can be done to it -----------------------------------------------------------------------------------
 

@@ -6,6 +6,7 @@ import os
 import time
 
 from libcontainer_py.aio.loop import carry_out, ready
+from libcontainer_py.aio.terminal import Terminal
 from libcontainer_py.command import KILL_TIMEOUT
 from libcontainer_py.process import signal_number
 from libcontainer_py.spawned import deadline_of, resize
@@ -17,7 +18,6 @@ if TYPE_CHECKING:
     from types import TracebackType
 
     from libcontainer_py.spawned import Conversation
-    from libcontainer_py.terminal import Terminal
     from libcontainer_py.waiting import Steps
 
 _SIGTERM, _SIGKILL = 15, 9
@@ -37,7 +37,7 @@ class ContainerProcess:
     args: tuple[str, ...]
     pid: int
     terminal: Terminal | None
-    """Our end of its terminal, whose reading and writing block: wait for its descriptor before."""
+    """Our end of its terminal."""
 
     def __init__(self) -> None:
         raise TypeError("processes of a container come from Container.spawn()")
@@ -50,7 +50,7 @@ class ContainerProcess:
         self._stdin = None
         self.args = conversation.args
         self.pid = conversation.spawned.pid
-        self.terminal = conversation.terminal
+        self.terminal = None if conversation.terminal is None else Terminal.of(conversation.terminal)
         return self
 
     def __repr__(self) -> str:
@@ -172,7 +172,7 @@ class ContainerProcess:
 
     def resize(self, columns: int, rows: int) -> None:
         """Set the size of its terminal, in characters. Raises ValueError where we have none."""
-        resize(self.terminal, self.pid, columns, rows)
+        resize(self._conversation.terminal, self.pid, columns, rows)
 
     def close(self) -> None:
         """Close our ends of its streams; it goes on, but a terminal hangs up."""

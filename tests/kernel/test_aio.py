@@ -36,7 +36,6 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Coroutine, Iterator
     from pathlib import Path
 
-    from libcontainer_py.terminal import Terminal
     from libcontainer_py.waiting import Wait
 
 MIB = 1 << 20
@@ -266,9 +265,10 @@ def test_a_terminal(place: Place) -> None:
             async with process:
                 assert process.terminal is not None
                 process.resize(columns=120, rows=40)
-                process.terminal.write(b"word\n")
+                assert process.terminal.size == (120, 40)
+                await process.terminal.write(b"word\n")
                 shown = b""
-                while chunk := await asked(process.terminal):
+                while chunk := await asyncio.wait_for(process.terminal.read(), PATIENCE):
                     shown += chunk
                 assert b"got word\r\n" in shown
                 assert await process.wait(PATIENCE) == 0
@@ -276,9 +276,43 @@ def test_a_terminal(place: Place) -> None:
                 async with await sandbox.spawn(["true"], stdin=DEVNULL) as other:
                     other.resize(1, 1)
 
-    async def asked(terminal: Terminal) -> bytes:
-        await asyncio.wait_for(loop.ready(_reading(terminal.fileno())), PATIENCE)
-        return terminal.read()
+    asyncio.run(story())
+
+
+def test_more_than_a_terminal_takes(place: Place) -> None:
+    async def story() -> None:
+        line, times = b"x" * 99 + b"\n", 2000  # nobody reads them before all of it cannot be taken any more
+        script = "stty -echo; echo begin; cat >/dev/null"
+        async with (
+            aio.Sandbox(factory=place.factory) as sandbox,
+            await sandbox.spawn(["sh", "-c", script], terminal=True) as process,
+        ):
+            assert process.terminal is not None
+            assert await asyncio.wait_for(process.terminal.read(), PATIENCE) == b"begin\r\n"
+            writing = asyncio.create_task(process.terminal.write(line * times + b"\x04"))
+            await asyncio.sleep(0)
+            assert not writing.done()
+            await asyncio.wait_for(writing, PATIENCE)
+            assert await process.wait(PATIENCE) == 0
+
+    asyncio.run(story())
+
+
+def test_statistics_again_and_again(
+    made: Callable[..., Coroutine[None, None, aio.Container]],
+) -> None:
+    async def story() -> None:
+        async with await made("read line </dev/zero") as container:
+            await container.start()
+            percents = []
+            async for one in container.watch_stats(0.2):
+                percents.append(one.cpu_percent)
+                if len(percents) == 2:
+                    await container.kill()
+            assert len(percents) == 2
+            assert percents[1] > 5  # it counts
+            with pytest.raises(ValueError, match="above 0"):
+                container.watch_stats(0)
 
     asyncio.run(story())
 
