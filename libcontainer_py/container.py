@@ -298,6 +298,11 @@ class Container:
         stderr: Stdio = None,
         terminal: bool = False,
         console_socket: str | os.PathLike[str] | None = None,
+        pid_file: str | os.PathLike[str] | None = None,
+        pidfd_socket: str | os.PathLike[str] | None = None,
+        preserve_fds: int = 0,
+        cgroup: str | Mapping[str, str] | None = None,
+        ignore_paused: bool = False,
     ) -> ContainerProcess:
         """Run a further program in it, and return when that runs.
 
@@ -305,13 +310,19 @@ class Container:
         `env` is added, and what else is given replaces what stands there. Streams as in subprocess, PIPE too.
 
         With `terminal`, or a Process that says so, a terminal of the container's own /dev/pts takes their place:
-        `ContainerProcess.terminal`; or `console_socket` gets it, as in `Factory.create`.
+        `ContainerProcess.terminal`; or `console_socket` gets it, as in `Factory.create`. So are `pid_file`,
+        `pidfd_socket` and `preserve_fds`.
+
+        `cgroup` is a path below the container's cgroup that is there already, or on v1 one for each controller. With
+        `ignore_paused` a paused container is joined too, and this returns when it is resumed.
+
+        Nobody need wait for it: it goes on when this process ends.
 
         Raises IllegalOperation where it is paused or has stopped, ProgramNotFound, StartError, ConfigError.
         """
         from libcontainer_py import further, spawned  # noqa: PLC0415  (attrs is not for the hot verbs)
 
-        require(self.id, Operation.SPAWN, self.status)
+        require(self.id, Operation.SPAWN, self.status, force=ignore_paused)
         conversation = further.spawn(
             self._backend,
             self._record,
@@ -325,6 +336,11 @@ class Container:
             rlimits=rlimits,
             terminal=terminal,
             console_socket=console_socket,
+            pid_file=pid_file,
+            pidfd_socket=pidfd_socket,
+            preserve_fds=preserve_fds,
+            cgroup=cgroup,
+            ignore_paused=ignore_paused,
         )
         return spawned.ContainerProcess.of(conversation)
 

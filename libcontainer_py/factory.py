@@ -8,7 +8,8 @@ import warnings
 from libcontainer_py.backends.base import CreateRequest
 from libcontainer_py.container import Container
 from libcontainer_py.errors import BrokenStateWarning, ConfigError, ContainerNotFound, CreateError, Problem, StateError
-from libcontainer_py.pipes import descriptor_of
+from libcontainer_py.pids import Listeners
+from libcontainer_py.pipes import check_preserved, descriptor_of
 from libcontainer_py.terminal import ConsoleSocket, Keeper
 
 TYPE_CHECKING = False
@@ -65,6 +66,11 @@ class Factory:
         stderr: Stdio = None,
         die_with_parent: bool = False,
         console_socket: StrPath | None = None,
+        pid_file: StrPath | None = None,
+        pidfd_socket: StrPath | None = None,
+        preserve_fds: int = 0,
+        no_pivot: bool = False,
+        no_new_keyring: bool = False,
     ) -> Container:
         """Make a container from a bundle's directory, or from a Spec; its program waits for `start()`.
 
@@ -76,15 +82,28 @@ class Factory:
         `Container.terminal` is our end of it. With `console_socket` that is sent to who listens at this path, as runc
         does, and nothing is kept.
 
+        `pid_file` is written once all is made, and `pidfd_socket` gets a pidfd of init: where that fails, nothing is
+        left. Of our descriptors those from 3 on, `preserve_fds` of them, are the program's too. `no_pivot` is for
+        a root in the first ramdisk, which no pivot_root takes: it is less safe. With `no_new_keyring` it has our
+        session keyring.
+
         Raises InvalidId, ConfigError (with every problem), ContainerExists, ProgramNotFound, CreateError, HookError,
         CgroupError, StateError, UnsupportedPlatform; after an error nothing of it is left.
         """
         request = creation(
-            container_id, bundle, stdin=stdin, stdout=stdout, stderr=stderr, die_with_parent=die_with_parent
+            container_id,
+            bundle,
+            stdin=stdin,
+            stdout=stdout,
+            stderr=stderr,
+            die_with_parent=die_with_parent,
+            preserve_fds=preserve_fds,
+            no_pivot=no_pivot,
+            no_new_keyring=no_new_keyring,
         )
         taker = taker_of(console_socket, container_id)
-        with taker:
-            record = self.backend.create(request._replace(terminal=taker))
+        with taker, listeners(pid_file, pidfd_socket, container_id) as told:
+            record = self.backend.create(request._replace(terminal=taker, listener=told))
         return Container.of(self.backend, record, owner=True, terminal=taker.terminal)
 
     def directory(self, container_id: str) -> str:
@@ -139,6 +158,11 @@ def taker_of(console_socket: StrPath | None, container_id: str) -> Keeper | Cons
     return Keeper() if console_socket is None else ConsoleSocket(console_socket, container_id, CreateError)
 
 
+def listeners(pid_file: StrPath | None, pidfd_socket: StrPath | None, container_id: str) -> Listeners:
+    """Who is told of the init of a container that is to be made. Raises CreateError where nobody listens."""
+    return Listeners(pid_file, pidfd_socket, container_id, CreateError, word=b"standard")
+
+
 def creation(
     container_id: str,
     bundle: StrPath | Spec,
@@ -147,8 +171,12 @@ def creation(
     stdout: Stdio,
     stderr: Stdio,
     die_with_parent: bool,
+    preserve_fds: int,
+    no_pivot: bool,
+    no_new_keyring: bool,
 ) -> CreateRequest:
     """What `Factory.create` is asked for. Raises TypeError, ValueError, ConfigError."""
+    check_preserved(preserve_fds)
     return CreateRequest(
         container_id,
         _path(os.fspath(bundle)) if isinstance(bundle, (str, os.PathLike)) else "",
@@ -157,6 +185,9 @@ def creation(
         descriptor_of(stdout),
         descriptor_of(stderr),
         die_with_parent=die_with_parent,
+        preserve_fds=preserve_fds,
+        no_pivot=no_pivot,
+        no_new_keyring=no_new_keyring,
     )
 
 

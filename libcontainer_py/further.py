@@ -9,7 +9,8 @@ from contextlib import nullcontext
 from libcontainer_py import command
 from libcontainer_py.backends.base import Measured, SpawnRequest
 from libcontainer_py.errors import StartError
-from libcontainer_py.pipes import Pipes
+from libcontainer_py.pids import Listeners
+from libcontainer_py.pipes import Pipes, check_preserved
 from libcontainer_py.spawned import Conversation
 from libcontainer_py.spec.config import Process
 from libcontainer_py.terminal import ConsoleSocket, Keeper
@@ -17,6 +18,7 @@ from libcontainer_py.terminal import ConsoleSocket, Keeper
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
+    from typing import TypeAlias
 
     from libcontainer_py.backends.base import Backend, Exit, Spawned
     from libcontainer_py.pipes import Stdio
@@ -24,6 +26,8 @@ if TYPE_CHECKING:
     from libcontainer_py.result import Result
     from libcontainer_py.spec.config import Capabilities, Rlimit, User
     from libcontainer_py.waiting import Steps
+
+    StrPath: TypeAlias = "str | os.PathLike[str]"
 
 
 def spawn(
@@ -39,11 +43,17 @@ def spawn(
     no_new_privileges: bool | None,
     rlimits: Sequence[Rlimit] | None,
     terminal: bool = False,
-    console_socket: str | os.PathLike[str] | None = None,
+    console_socket: StrPath | None = None,
+    pid_file: StrPath | None = None,
+    pidfd_socket: StrPath | None = None,
+    preserve_fds: int = 0,
+    cgroup: str | Mapping[str, str] | None = None,
+    ignore_paused: bool = False,
 ) -> Conversation:
     """See `Container.spawn`; the status was asked for."""
     if isinstance(args, (str, bytes)):
         raise TypeError(f"args is a sequence of words, not {args!r}: there is no shell")
+    check_preserved(preserve_fds)
     process = args if isinstance(args, Process) else None
     words = tuple(args.args if isinstance(args, Process) else args)
     if terminal or (process is not None and process.terminal):
@@ -67,14 +77,27 @@ def spawn(
             no_new_privileges,
             *pipes.given,
             terminal=taker,
+            preserve_fds=preserve_fds,
+            cgroup={"": cgroup} if isinstance(cgroup, str) else cgroup,
+            ignore_paused=ignore_paused,
         )
-        with taker or nullcontext():
+        with taker or nullcontext(), Listeners(pid_file, pidfd_socket, record.id, StartError, word=b"setns") as told:
             spawned = backend.spawn(record, request)
+            try:
+                told.tell(spawned.pid, lambda: _another(spawned.fileno()))
+            except BaseException:
+                spawned.kill_all()
+                spawned.wait(timeout=command.KILL_TIMEOUT)
+                raise
         pipes.release()
     except BaseException:
         pipes.close()
         raise
     return Conversation(spawned, words, pipes, None if taker is None else taker.terminal)
+
+
+def _another(descriptor: int) -> int | None:
+    return None if descriptor < 0 else os.dup(descriptor)
 
 
 def running(

@@ -114,9 +114,13 @@ FORCED: frozenset[Operation] = frozenset({Operation.DELETE})
 """Operations that `force=True` makes legal in every status."""
 
 
+INSISTED: frozenset[tuple[Operation, Status]] = frozenset({(Operation.SPAWN, Status.PAUSED)})
+"""What `force=True` makes legal beside them: who joins a paused container stands still with it until it is resumed."""
+
+
 def is_legal(operation: Operation, status: Status, *, force: bool = False) -> bool:
     """Whether `operation` may happen to a container in `status`."""
-    return operation in LEGAL[status] or (force and operation in FORCED)
+    return operation in LEGAL[status] or (force and (operation in FORCED or (operation, status) in INSISTED))
 
 
 _NOT_RUNNING = "container not running"

@@ -30,6 +30,10 @@ if TYPE_CHECKING:
     Stdio: TypeAlias = int | HasFileno | None
 
 
+MOST_PRESERVED = 128
+"""Descriptors that a program may get beside its streams: they travel in one message. Source: unix(7), SCM_MAX_FD."""
+
+
 class Pipes:
     """The pipes of one command, for those of its streams that are PIPE.
 
@@ -174,6 +178,17 @@ class Pipes:
         if not chunk:
             self._close(name)
         return chunk
+
+
+def check_preserved(count: int) -> None:
+    """Raise ValueError where not all of these descriptors, from 3 on, are there to be passed on."""
+    if not 0 <= count <= MOST_PRESERVED:
+        raise ValueError(f"preserve_fds is a number from 0 to {MOST_PRESERVED}, not {count}")
+    for number in range(3, 3 + count):
+        try:
+            os.fstat(number)
+        except OSError as error:
+            raise ValueError(f"unable to stat preserved-fd {number - 3} (of {count}): {number} is not open") from error
 
 
 def descriptor_of(stream: Stdio) -> int | None:

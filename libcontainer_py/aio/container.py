@@ -251,12 +251,17 @@ class Container:
         stderr: Stdio = None,
         terminal: bool = False,
         console_socket: StrPath | None = None,
+        pid_file: StrPath | None = None,
+        pidfd_socket: StrPath | None = None,
+        preserve_fds: int = 0,
+        cgroup: str | Mapping[str, str] | None = None,
+        ignore_paused: bool = False,
     ) -> ContainerProcess:
         """Run a further program in it, and return when that runs.
 
         Raises IllegalOperation where it is paused or has stopped, ProgramNotFound, StartError, ConfigError.
         """
-        require(self.id, Operation.SPAWN, self.status)
+        require(self.id, Operation.SPAWN, self.status, force=ignore_paused)
         conversation = further.spawn(
             self._backend,
             self._record,
@@ -270,6 +275,11 @@ class Container:
             rlimits=rlimits,
             terminal=terminal,
             console_socket=console_socket,
+            pid_file=pid_file,
+            pidfd_socket=pidfd_socket,
+            preserve_fds=preserve_fds,
+            cgroup=cgroup,
+            ignore_paused=ignore_paused,
         )
         return ContainerProcess.of(conversation)
 

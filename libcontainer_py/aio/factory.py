@@ -43,18 +43,32 @@ class Factory:
         stderr: Stdio = None,
         die_with_parent: bool = False,
         console_socket: StrPath | None = None,
+        pid_file: StrPath | None = None,
+        pidfd_socket: StrPath | None = None,
+        preserve_fds: int = 0,
+        no_pivot: bool = False,
+        no_new_keyring: bool = False,
     ) -> Container:
         """Make a container from a bundle's directory, or from a Spec; its program waits for `start()`.
 
         Raises what `libcontainer_py.Factory.create` raises; after an error nothing of it is left.
         """
         request = factory.creation(
-            container_id, bundle, stdin=stdin, stdout=stdout, stderr=stderr, die_with_parent=die_with_parent
+            container_id,
+            bundle,
+            stdin=stdin,
+            stdout=stdout,
+            stderr=stderr,
+            die_with_parent=die_with_parent,
+            preserve_fds=preserve_fds,
+            no_pivot=no_pivot,
+            no_new_keyring=no_new_keyring,
         )
         await turn()
         taker = factory.taker_of(console_socket, container_id)
-        with taker:
-            record = await carry_out(stepwise(self.backend).creating(request._replace(terminal=taker)))
+        with taker, factory.listeners(pid_file, pidfd_socket, container_id) as told:
+            request = request._replace(terminal=taker, listener=told)
+            record = await carry_out(stepwise(self.backend).creating(request))
         return Container.of(self.backend, record, owner=True, terminal=taker.terminal)
 
     def directory(self, container_id: str) -> str:

@@ -40,6 +40,14 @@ class Taker(Protocol):
         ...
 
 
+class Listener(Protocol):
+    """Who is told of a new process."""
+
+    def tell(self, pid: int, pidfd: Callable[[], int | None]) -> None:
+        """`pidfd` makes a descriptor of it, the caller's to close; None: there is none. Raises StepError."""
+        ...
+
+
 class CreateRequest(NamedTuple):
     """What `Factory.create` was asked for."""
 
@@ -59,6 +67,14 @@ class CreateRequest(NamedTuple):
     """When we end, however that comes, it is killed."""
     terminal: Taker | None = None
     """Who takes the terminal, where the configuration asks for one."""
+    listener: Listener | None = None
+    """Who is told of init when all is made, and before anybody can start it: where that fails, so does create."""
+    preserve_fds: int = 0
+    """So many of our descriptors, from 3 on, are the program's too, under the same numbers."""
+    no_pivot: bool = False
+    """Move the root and chroot into it, instead of pivot_root: for a root in the first ramdisk."""
+    no_new_keyring: bool = False
+    """Leave it our session keyring."""
 
 
 class SpawnRequest(NamedTuple):
@@ -82,6 +98,12 @@ class SpawnRequest(NamedTuple):
     """Keep it and what it starts apart from the others, so that `Spawned.kill_all` ends these alone."""
     terminal: Taker | None = None
     """It gets a terminal, which this takes."""
+    preserve_fds: int = 0
+    """As in CreateRequest."""
+    cgroup: Mapping[str, str] | None = None
+    """Cgroups below the container's that are there already, by controller ("" for all, and on v2): paths in those."""
+    ignore_paused: bool = False
+    """The container may be paused: wait until it is resumed."""
 
 
 class Spawned(Protocol):

@@ -10,7 +10,7 @@ import time
 from errno import EMFILE
 
 from libcontainer_py.backends import forkservers, launcher
-from libcontainer_py.backends.streams import streams_of
+from libcontainer_py.backends.streams import preserved, streams_of
 from libcontainer_py.errors import ConfigError, CreateError, HookError, Problem, ProgramNotFound
 from libcontainer_py.init import messages
 from libcontainer_py.memo import remembered
@@ -112,8 +112,11 @@ class LinuxBirth:
         """Its plan and its streams: with these it can begin."""
         opened: list[int] = []
         try:
-            streams = {} if self._preparation.terminal else streams_of(self._preparation.request, opened)
-            self._launch.instruct(self._preparation.plan.wire(), streams, more=True)
+            request = self._preparation.request
+            given = preserved(request)
+            if not self._preparation.terminal:
+                given.update(streams_of(request, opened))
+            self._launch.instruct(self._preparation.plan.wire(), given, more=True)
         finally:
             _close(opened)
 
@@ -355,6 +358,8 @@ class LinuxBirth:
             cgroup_config_path=_config_path(preparation),
             oom_kills=self._kills_before,
         )
+        document["config"]["no_pivot_root"] = preparation.request.no_pivot
+        document["config"]["no_new_keyring"] = preparation.request.no_new_keyring
         if preparation.unit is not None:
             config = document["config"]
             config["cgroups"] = runc_cgroups.under_systemd(config["cgroups"], *preparation.unit)

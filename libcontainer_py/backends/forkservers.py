@@ -2,6 +2,8 @@
 
 One a process, for each set of credentials and namespaces that the calling thread may have; it lives as long as this
 process, or until `shutdown()`. A process that was forked has none of its parent's.
+
+A process that makes one container and ends, as a command line does, has one for the length of a verb: see `once`.
 """
 
 from __future__ import annotations
@@ -11,6 +13,7 @@ import marshal
 import os
 import sys
 import threading
+from contextlib import contextmanager
 
 from libcontainer_py.backends import children
 from libcontainer_py.errors import LauncherError, UnsupportedPlatform
@@ -19,7 +22,7 @@ from libcontainer_py.kernel import process
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Callable, Generator, Iterable
     from typing import TypeAlias
 
     from libcontainer_py.backends.children import Child
@@ -39,8 +42,11 @@ _EBADF, _EPIPE, _ECONNRESET = 9, 32, 104
 class Server:
     """One fork server: its process, our end of the socket, what it sees of the world."""
 
-    def __init__(self, python: str, view: View) -> None:
+    def __init__(self, python: str, view: View, spawn: Callable[[str, int, int], int]) -> None:
+        """Start it by `spawn`, a function that gives its pid; `greet` waits until it is there."""
         self.view: View = view
+        self._python = python
+        self._greeted = False
         self.limits: tuple[tuple[int, int, int], ...] = limits_of_host()
         self._charges: list[Charge] = []
         self._guard = threading.Lock()
@@ -48,19 +54,21 @@ class Server:
         try:
             null = os.open("/dev/null", os.O_RDWR | os.O_CLOEXEC)
             try:
-                pid = _spawn(python, theirs.fileno(), null)
+                pid = spawn(python, theirs.fileno(), null)
             finally:
                 os.close(null)
             theirs.close()
             self.socket = ours
             self.pidfd = process.pidfd_of_child(pid)
-            self._greet(python)
         except BaseException:
             ours.close()
             theirs.close()
             raise
 
-    def _greet(self, python: str) -> None:
+    def greet(self) -> None:
+        """Wait until it is there. Raises LauncherError, UnsupportedPlatform."""
+        if self._greeted:
+            return
         self.socket.settimeout(_HELLO_TIMEOUT)
         try:
             hello = self.socket.recv(messages.LARGEST)
@@ -68,6 +76,7 @@ class Server:
             hello = b""
         self.socket.settimeout(None)
         if hello == messages.HELLO:
+            self._greeted = True
             return
         self.close()
         report = messages.unpack_report(hello[1:]) if hello.startswith(messages.REFUSED) else None
@@ -79,7 +88,7 @@ class Server:
             )
             raise UnsupportedPlatform(f"{text} ({os.strerror(errno)})", hint=hint if step == "userns" else "")
         raise LauncherError(
-            f"the fork server ({python} -I -S -E) did not start",
+            f"the fork server ({self._python} -I -S -E) did not start",
             hint="it takes a Python of 3.10 or later, with ctypes; LinuxBackend(python=...) names another",
         )
 
@@ -155,7 +164,12 @@ def serving(python: str) -> Server:
         server = _servers.get(key)
         if server is None:
             _make_room()
-            server = _servers[key] = Server(python, key[1])
+            server = _servers[key] = Server(python, key[1], _spawn)
+        try:
+            server.greet()
+        except BaseException:
+            del _servers[key]
+            raise
         while _unguarded:
             try:
                 server.take(_unguarded[-1])
@@ -164,6 +178,29 @@ def serving(python: str) -> Server:
                 raise LauncherError("the fork server died as soon as it was there") from error
             _unguarded.pop()
         return server
+
+
+@contextmanager
+def once(python: str) -> Generator[None]:
+    """A server for as long as this lasts, where there is none: it starts while the caller goes on.
+
+    A process with one thread forks, which saves the server one of its two executions; else as for any.
+    """
+    key = (python, _view())
+    with _guard:
+        own = None
+        if key not in _servers:
+            alone = threading.active_count() == 1 and python == sys.executable
+            own = _servers[key] = Server(python, key[1], _fork if alone else _spawn)
+    try:
+        yield
+    finally:
+        if own is not None:
+            with _guard:
+                successor = _servers.pop(key, own)
+            own.close()
+            if successor is not own:  # it died meanwhile
+                successor.close()
 
 
 def announce_network(python: str) -> None:
@@ -245,18 +282,9 @@ def interpreter() -> str:
 
 
 def _spawn(python: str, socket: int, null: int) -> int:
-    package = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
-    script = os.path.join(package, "init", "forkserver.py")
-    if not os.path.exists(script):
-        raise LauncherError(
-            f"{script} is not a file", hint="the package must be installed as plain files, not in a zip"
-        )
-    arguments = [python, "-I", "-S", "-E", script, os.path.dirname(package)]
-    # above the numbers that the actions write to, and dup2 of a number onto itself would not clear close-on-exec
-    import fcntl  # noqa: PLC0415  (not there on other systems)
-
-    high_socket = fcntl.fcntl(socket, fcntl.F_DUPFD_CLOEXEC, 10)
-    high_null = fcntl.fcntl(null, fcntl.F_DUPFD_CLOEXEC, 10)
+    script, package = _script()
+    arguments = [python, "-I", "-S", "-E", script, package]
+    high_socket, high_null = _above(socket), _above(null)
     try:
         actions: list[tuple[int, int, int]] = [(os.POSIX_SPAWN_DUP2, high_null, number) for number in (0, 1, 2)]
         actions.append((os.POSIX_SPAWN_DUP2, high_socket, 3))
@@ -266,6 +294,42 @@ def _spawn(python: str, socket: int, null: int) -> int:
     finally:
         os.close(high_socket)
         os.close(high_null)
+
+
+def _fork(_python: str, socket: int, null: int) -> int:
+    from libcontainer_py.init import forkserver  # noqa: PLC0415  (the server's own code, for who forks)
+
+    forkserver.load()
+    _, package = _script()
+    pid = os.fork()
+    if pid == 0:
+        try:
+            high_socket, high_null = _above(socket), _above(null)
+            for number in (0, 1, 2):
+                os.dup2(high_null, number)
+            os.dup2(high_socket, 3)
+            forkserver.protect(package)
+        finally:
+            os._exit(1)
+    return pid
+
+
+def _script() -> tuple[str, str]:
+    """The server's program, and the directory that the package lies in. Raises LauncherError."""
+    package = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
+    script = os.path.join(package, "init", "forkserver.py")
+    if not os.path.exists(script):
+        raise LauncherError(
+            f"{script} is not a file", hint="the package must be installed as plain files, not in a zip"
+        )
+    return script, os.path.dirname(package)
+
+
+def _above(descriptor: int) -> int:
+    """Another of it above the numbers that are dup2'd to: of one onto itself, close-on-exec would not be cleared."""
+    import fcntl  # noqa: PLC0415  (not there on other systems)
+
+    return fcntl.fcntl(descriptor, fcntl.F_DUPFD_CLOEXEC, 10)
 
 
 def is_gone(socket: _socket.socket, error: OSError) -> bool:

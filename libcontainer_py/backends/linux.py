@@ -7,10 +7,11 @@ import re
 import sys
 import time
 import warnings
+from contextlib import nullcontext
 from typing import NamedTuple
 
 from libcontainer_py import cgroups
-from libcontainer_py.backends import children
+from libcontainer_py.backends import children, forkservers
 from libcontainer_py.backends.base import Exit, Measured
 from libcontainer_py.backends.procedures import Procedures
 from libcontainer_py.cgroups import resctrl
@@ -27,6 +28,7 @@ from libcontainer_py.state.sections import section
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
+    from contextlib import AbstractContextManager
     from typing import Any, Literal
 
     from libcontainer_py.backends.base import Birth, CreateRequest, Preparation, Spawned, SpawnRequest, Watch
@@ -36,6 +38,7 @@ if TYPE_CHECKING:
     from libcontainer_py.record import Record
     from libcontainer_py.spec import Resources
     from libcontainer_py.stats import Stats
+    from libcontainer_py.waiting import Steps
 
 _WAITING = frozenset({WAITING_NAME, "runc:[2:INIT]"})
 _SIGKILL = 9
@@ -49,6 +52,10 @@ class LinuxBackend(Procedures):
     `python` is the interpreter that the fork server executes; by default sys.executable. `cgroup_driver` says who makes
     the cgroups of new containers: "cgroupfs", we do; "systemd", it does, on cgroup v2, as a transient scope, of this
     user's own systemd where this is not root. A container that exists is loaded with either.
+
+    `launcher` says who makes processes: "server", a fork server that this process keeps; or "once", one that ends with
+    the verb, for a process that makes one container and ends. That is forked, so a process of several threads (of
+    which Python may not know) keeps to "server".
     """
 
     def __init__(
@@ -57,10 +64,14 @@ class LinuxBackend(Procedures):
         *,
         python: str | None = None,
         cgroup_driver: Literal["cgroupfs", "systemd"] = "cgroupfs",
+        launcher: Literal["server", "once"] = "server",
     ) -> None:
         if cgroup_driver not in ("cgroupfs", "systemd"):
             raise ValueError(f"a cgroup driver is cgroupfs or systemd, not {cgroup_driver!r}")
+        if launcher not in ("server", "once"):
+            raise ValueError(f"a launcher is server or once, not {launcher!r}")
         self._given_root = root
+        self._once = launcher == "once"
         self._python = python
         self._driver = cgroup_driver
         self._made: tuple[Directory, LinuxHost] | None = None
@@ -89,12 +100,42 @@ class LinuxBackend(Procedures):
         """The kernel."""
         return self._parts()[1]
 
+    def create(self, request: CreateRequest) -> Record:
+        """Make a container whose init waits at the fifo. After an error nothing of it is left."""
+        with self._launching(die_with_parent=request.die_with_parent):
+            return super().create(request)
+
+    def creating(self, request: CreateRequest) -> Steps[Record]:
+        """The steps of `create`."""
+        with self._launching(die_with_parent=request.die_with_parent):
+            return (yield from super().creating(request))
+
+    def spawn(self, record: Record, request: SpawnRequest) -> Spawned:
+        """Run a further program in it."""
+        with self._launching():
+            return super().spawn(record, request)
+
+    def _launching(self, *, die_with_parent: bool = False) -> AbstractContextManager[None]:
+        """Who makes processes meanwhile."""
+        if not self._once:
+            return nullcontext()
+        if die_with_parent:
+            raise ValueError('who is to die with its parent needs the fork server: LinuxBackend(launcher="server")')
+        _require_linux()
+        return forkservers.once(self._python or forkservers.interpreter())
+
     def explain(self, record: Record) -> str:
         """The plan that made the container, from its bundle as it is now."""
         from libcontainer_py.backends.base import CreateRequest  # noqa: PLC0415
         from libcontainer_py.backends.preparation import LinuxPreparation, spec_of  # noqa: PLC0415
 
-        request = CreateRequest(record.id, record.bundle)
+        config = section(record.document, "config")
+        request = CreateRequest(
+            record.id,
+            record.bundle,
+            no_pivot=bool(config.get("no_pivot_root")),
+            no_new_keyring=bool(config.get("no_new_keyring")),
+        )
         under_systemd = bool(runc_cgroups.unit_of(_config_cgroups(record)))
         driver = "systemd" if under_systemd else "cgroupfs"
         return LinuxPreparation(request, record.directory, spec_of(request), driver=driver).plan.explain()

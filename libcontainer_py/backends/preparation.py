@@ -80,6 +80,8 @@ class LinuxPreparation:
             attach=self.cgroup is not None and not self.facts.cgroups_v2,
             pid_1="idle" if request.idle else "reap" if request.reaper else "execute",
             state=self.state("created", 0).encode(),
+            no_pivot=request.no_pivot,
+            no_new_keyring=request.no_new_keyring,
         )
 
     @property

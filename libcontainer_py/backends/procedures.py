@@ -133,6 +133,8 @@ class Procedures:
                 birth.until_ready()
                 if taker is not None:
                     taker.take(birth.terminal())
+                if request.listener is not None:
+                    request.listener.tell(init.pid, lambda: self.host.pidfd(init))
                 self.store.publish(container_id)
                 birth.let_go()
                 self.store.settle(container_id)

@@ -10,6 +10,7 @@ from __future__ import annotations
 import functools
 import os
 from errno import EMFILE
+from math import inf
 
 import attrs
 
@@ -18,7 +19,7 @@ from libcontainer_py.backends import children
 from libcontainer_py.backends.base import Exit
 from libcontainer_py.backends.launcher import Launch
 from libcontainer_py.backends.preparation import facts, read_config
-from libcontainer_py.backends.streams import streams_of, without_null
+from libcontainer_py.backends.streams import preserved, streams_of, without_null
 from libcontainer_py.cgroups import resctrl, within
 from libcontainer_py.errors import ConfigError, ContainerError, CreateError, ProgramNotFound, StartError
 from libcontainer_py.init import messages
@@ -28,6 +29,7 @@ from libcontainer_py.lifecycle import Operation, Status, refusal
 from libcontainer_py.plan import Step
 from libcontainer_py.plan.spawn import build_spawn
 from libcontainer_py.spec.validate import problems_of_process
+from libcontainer_py.state.sections import section
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -43,7 +45,7 @@ if TYPE_CHECKING:
 
 EXECUTE_TIMEOUT = 10.0
 """Seconds that a process may take from its birth until it executes its program: what init has at start."""
-_ESRCH, _EBUSY = 3, 16
+_ENOENT, _ESRCH, _EBUSY = 2, 3, 16
 _SIGKILL = 9
 _MISSING = (2, 13)  # ENOENT, EACCES
 
@@ -98,8 +100,9 @@ class LinuxSpawned:
 def spawn(record: Record, request: SpawnRequest, python: str | None) -> LinuxSpawned:
     """See `Backend.spawn`."""
     opened: list[int] = []
+    below = _below(record, request.cgroup or {})
     group = within.make(record.cgroup_paths, f"command-{os.urandom(8).hex()}") if request.apart else None
-    paths = {**record.cgroup_paths, **(group.paths if group is not None else {})}
+    paths = {**below, **(group.paths if group is not None else {})}
 
     @functools.cache
     def order() -> Order:
@@ -108,7 +111,8 @@ def spawn(record: Record, request: SpawnRequest, python: str | None) -> LinuxSpa
     spawned = None
     try:
         for directory in _birthplaces(record, paths):
-            child = _try(record, order, python, directory, request.terminal)
+            timeout = inf if request.ignore_paused else EXECUTE_TIMEOUT
+            child = _try(record, order, python, directory, request.terminal, timeout)
             if child is not None:
                 spawned = LinuxSpawned(child, record, group, python)
                 return spawned
@@ -132,7 +136,12 @@ def _order(record: Record, request: SpawnRequest, paths: Mapping[str, str], open
 
 
 def _try(
-    record: Record, order: Callable[[], Order], python: str | None, directory: int | None, taker: Taker | None
+    record: Record,
+    order: Callable[[], Order],
+    python: str | None,
+    directory: int | None,
+    taker: Taker | None,
+    timeout: float,
 ) -> Child | None:
     """Make one in the v2 cgroup of that descriptor, which is closed; None: it takes no process (EBUSY).
 
@@ -150,7 +159,7 @@ def _try(
         launch.close()
         if child is not None:
             child.container = record.init  # from now on: who waits for init reaps it too, whatever it does before
-            said = launch.until_executed(child, EXECUTE_TIMEOUT)
+            said = launch.until_executed(child, timeout)
         if child is None or said:
             raise _failure(record, steps, said)
         if taker is not None:
@@ -275,7 +284,30 @@ def _plan(record: Record, configuration: Spec, flags: int) -> tuple[Step, ...]:
         flags=flags,
         groups=not user_namespace or _may_set_groups(record.init.pid),
         warnings=[],  # create has warned
+        own_keyring=not section(record.document, "config").get("no_new_keyring"),
     )
+
+
+def _below(record: Record, wanted: Mapping[str, str]) -> dict[str, str]:
+    """The container's cgroups, or what is wanted below them ("" for all). Raises StartError."""
+    paths = dict(record.cgroup_paths)
+    for controller, path in wanted.items():
+        found = [controller] if controller in paths else list(paths) if not controller else []
+        if not found:
+            raise _no_cgroup(record, controller or path, f"the container has no cgroup of {controller or 'its own'}")
+        for one in found:
+            place = os.path.normpath(f"{paths[one]}/{path.lstrip('/')}")
+            if not f"{place}/".startswith(f"{paths[one]}/"):
+                raise _no_cgroup(record, path, "it is not below the container's")
+            if not os.path.isdir(place):
+                raise _no_cgroup(record, path, f"{place}: no such file or directory")
+            paths[one] = place
+    return paths
+
+
+def _no_cgroup(record: Record, subject: str, reason: str) -> StartError:
+    text = f"cgroup {subject}: {reason}"
+    return StartError(text, container_id=record.id, step="cgroup", subject=subject, errno=_ENOENT)
 
 
 def _may_set_groups(pid: int) -> bool:
@@ -312,7 +344,9 @@ def _directory(path: str) -> Iterator[int]:
 
 
 def _descriptors(record: Record, paths: Mapping[str, str], request: SpawnRequest, opened: list[int]) -> dict[str, int]:
-    descriptors = {} if request.terminal is not None else without_null(streams_of(request, opened), opened)
+    descriptors = preserved(request)
+    if request.terminal is None:
+        descriptors.update(without_null(streams_of(request, opened), opened))
 
     def enter(tasks: Mapping[str, int]) -> None:
         opened.extend(tasks.values())

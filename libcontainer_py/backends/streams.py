@@ -5,6 +5,8 @@ from __future__ import annotations
 import os
 import stat
 
+from libcontainer_py.init import messages
+
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from libcontainer_py.backends.base import CreateRequest, SpawnRequest
@@ -12,6 +14,11 @@ if TYPE_CHECKING:
 _DEVNULL = -3
 _NAMES = ("stdin", "stdout", "stderr")
 _NULL = os.makedev(1, 3) if hasattr(os, "makedev") else 0
+
+
+def preserved(request: CreateRequest | SpawnRequest) -> dict[str, int]:
+    """Descriptors by name that the program gets beside its streams, under the numbers that they have here."""
+    return {f"{messages.PRESERVED}{number}": number for number in range(3, 3 + request.preserve_fds)}
 
 
 def streams_of(request: CreateRequest | SpawnRequest, opened: list[int]) -> dict[str, int]:

@@ -26,6 +26,9 @@ from libcontainer_py.kernel.constants import (
     PR_SET_DUMPABLE,
 )
 
+if sys.platform == "linux":
+    import fcntl
+
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from libcontainer_py.init.mounts import Changes
@@ -51,6 +54,7 @@ class Executor:
         self.fifo: int = -1
         self.state: bytes = b""
         self.limits: tuple[tuple[int, int, int], ...] = ()
+        self.preserved: list[int] = []
         self.sets: tuple[int, int, int, int, int] | None = None
         self.filter: SeccompFilter | None = None
 
@@ -64,7 +68,24 @@ class Executor:
         steps: tuple[tuple[str, tuple[object, ...]], ...]
         names, steps, self.more = marshal.loads(data)  # noqa: S302  (the host's, over a socket of the two alone)
         self.descriptors.update(zip(names, received, strict=True))
+        self._preserve()
         return steps
+
+    def _preserve(self) -> None:
+        """Put the descriptors that the program gets to their numbers, while we know of all that are open."""
+        names = [name for name in self.descriptors if name.startswith(messages.PRESERVED)]
+        if not names:
+            return
+        above = 3 + len(names)
+        self.descriptors = {name: _raised(number, above) for name, number in self.descriptors.items()}
+        self.filesystem.procfs = _raised(self.filesystem.procfs, above)
+        control = _raised(self.control.detach(), above)
+        self.control = _socket.socket(_socket.AF_UNIX, _socket.SOCK_SEQPACKET, 0, control)
+        for name in names:
+            descriptor, number = self.descriptors.pop(name), int(name[len(messages.PRESERVED) :])
+            os.dup2(descriptor, number, inheritable=False)  # nor do hooks get it
+            os.close(descriptor)
+            self.preserved.append(number)
 
     def _complete(self) -> None:
         """Wait for the descriptors that the host makes while we are at the steps that need none of them."""
@@ -326,6 +347,9 @@ class Executor:
     def do_pivot(self, propagation: int) -> None:
         self.filesystem.pivot(propagation)
 
+    def do_move_root(self, propagation: int) -> None:
+        self.filesystem.move_root(propagation)
+
     # -- the process ----------------------------------------------------------------------------------------------
 
     def do_clone(self) -> None:
@@ -442,6 +466,8 @@ class Executor:
             variables["HOME"] = self.home
         identity.lower_limits(self.limits)
         signals.reset()
+        for number in self.preserved:
+            os.set_inheritable(number, True)
         if self.filter is not None:
             self.filter.load(self.sets)  # nothing is computed after it: memory may be closed too
         os.execve(self.program, arguments, variables)
@@ -472,6 +498,8 @@ class Executor:
 
     def _reap(self, pid: int) -> None:
         os.close(self.fifo)
+        while self.preserved:
+            os.close(self.preserved.pop())
         libc.set_name(b"reaper")
         title.change(b"reaper")
         reaper.reap(pid, self.control)
@@ -483,6 +511,13 @@ def _variables(environment: "tuple[str, ...]") -> "dict[str, str]":
         name, _, value = entry.partition("=")
         variables[name] = value
     return variables
+
+
+def _raised(descriptor: int, least: int) -> int:
+    """The same under another number, at least that; the old one is closed."""
+    higher = fcntl.fcntl(descriptor, fcntl.F_DUPFD_CLOEXEC, least)
+    os.close(descriptor)
+    return higher
 
 
 def _text(error: BaseException) -> str:

@@ -8,7 +8,7 @@ swapped in between. Everything happens before pivot_root, while /proc and /dev a
 import os
 import stat
 
-from libcontainer_py.kernel import libc
+from libcontainer_py.kernel import libc, mountinfo
 from libcontainer_py.kernel.constants import (
     AT_EMPTY_PATH,
     AT_FDCWD,
@@ -18,6 +18,8 @@ from libcontainer_py.kernel.constants import (
     MOUNT_ATTR_RDONLY,
     MOVE_MOUNT_F_EMPTY_PATH,
     MOVE_MOUNT_T_EMPTY_PATH,
+    MS_MOVE,
+    MS_PRIVATE,
     MS_RDONLY,
     MS_REC,
     MS_SLAVE,
@@ -30,7 +32,18 @@ from libcontainer_py.kernel.constants import (
     RESOLVE_NO_SYMLINKS,
 )
 
-_ENOENT, _EAGAIN, _EBUSY, _EEXIST, _ENODEV, _ENOTDIR, _EISDIR, _EINVAL, _ELOOP = 2, 11, 16, 17, 19, 20, 21, 22, 40
+_EPERM, _ENOENT, _EAGAIN, _EBUSY, _EEXIST, _ENODEV, _ENOTDIR, _EISDIR, _EINVAL, _ELOOP = (
+    1,
+    2,
+    11,
+    16,
+    17,
+    19,
+    20,
+    21,
+    22,
+    40,
+)
 _MOST_RACES = 100
 _PTMX = "/dev/pts/ptmx"
 _MOST_LINKS = 40
@@ -162,10 +175,7 @@ class Filesystem:
 
     def pivot(self, propagation: int) -> None:
         """Change into the root file system and let go of the host's."""
-        self.descriptors = libc.open_tree(self.procfs, "self/fd", OPEN_TREE_CLONE | OPEN_TREE_CLOEXEC)
-        os.close(self.procfs)
-        self.procfs = -1
-        self.cover("/")
+        self._leave_procfs()
         old = os.open("/", O_PATH | os.O_DIRECTORY | os.O_CLOEXEC)
         os.fchdir(self.root)
         libc.pivot_root(".", ".")
@@ -176,6 +186,38 @@ class Filesystem:
         libc.umount2(".", MNT_DETACH)
         os.chdir("/")
         os.close(old)
+        self._arrive(propagation)
+
+    def move_root(self, propagation: int) -> None:
+        """As `pivot`, where the root lies in the first ramdisk, which pivot_root does not take.
+
+        The host's mounts stay below, out of reach for who has no CAP_SYS_CHROOT; but the kernel takes what is mounted
+        anywhere of /proc and /sys as proof that a new user namespace may see all of it: so that goes first.
+        """
+        top = os.readlink(f"self/fd/{self.root}", dir_fd=self.procfs)
+        for one in reversed(mountinfo.mounts()):
+            if one.fstype in ("proc", "sysfs") and one.point != top and not one.point.startswith(f"{top}/"):
+                libc.mount(None, one.point, None, MS_PRIVATE)
+                try:
+                    libc.umount2(one.point, MNT_DETACH)
+                except OSError as error:
+                    if error.errno not in (_EINVAL, _EPERM):
+                        raise
+                    libc.mount("tmpfs", one.point, "tmpfs", 0, None)  # not ours to unmount: hide it
+        self._leave_procfs()
+        os.fchdir(self.root)
+        libc.mount(".", "/", None, MS_MOVE)
+        os.chroot(".")
+        os.chdir("/")
+        self._arrive(propagation)
+
+    def _leave_procfs(self) -> None:
+        self.descriptors = libc.open_tree(self.procfs, "self/fd", OPEN_TREE_CLONE | OPEN_TREE_CLOEXEC)
+        os.close(self.procfs)
+        self.procfs = -1
+        self.cover("/")
+
+    def _arrive(self, propagation: int) -> None:
         if propagation:
             libc.mount(None, "/", None, propagation)
         os.close(self.root)

@@ -28,33 +28,41 @@ def main() -> None:
     """Protect, load, serve."""
     sys.path.append(sys.argv[1])
     if len(sys.argv) == 2:
-        _protect()
+        protect(sys.argv[1])
     else:
         _serve(*(int(argument) for argument in sys.argv[2:]))
+
+
+def load() -> None:
+    """Load what `protect` will need, for who forks: it needs the same."""
+    from libcontainer_py.kernel import libc  # noqa: PLC0415  (ctypes, for this alone)
+
+    del libc
 
 
 # -- the first run ------------------------------------------------------------------------------------------------
 
 
-def _protect() -> None:
+def protect(package: str) -> None:
+    """Become the server, in a process that has its socket at its place. `package` is where this package lies."""
     from libcontainer_py.kernel import libc  # noqa: PLC0415  (sys.path is set now)
 
     os.setsid()
     libc.close_range(_SOCKET + 1, 0xFFFFFFFF)
     tree = _try_clone()
     if tree is None:
-        _execute_as_user()
+        _execute_as_user(package)
         return
     root = os.open("/", os.O_PATH | os.O_DIRECTORY)
     os.fchdir(tree)
     os.chroot(".")
     for descriptor in (_SOCKET, tree, root):
         os.set_inheritable(descriptor, True)
-    os.execve(sys.executable, _arguments(root, tree), _LINKED)
+    os.execve(sys.executable, _arguments(package, root, tree), _LINKED)
 
 
-def _arguments(root: int, tree: int) -> "list[str]":
-    return [sys.executable, "-I", "-S", "-E", __file__, sys.argv[1], str(root), str(tree)]
+def _arguments(package: str, root: int, tree: int) -> "list[str]":
+    return [sys.executable, "-I", "-S", "-E", __file__, package, str(root), str(tree)]
 
 
 def _try_clone() -> "int | None":
@@ -78,7 +86,7 @@ def _clone_readonly() -> int:
     return tree
 
 
-def _execute_as_user() -> None:
+def _execute_as_user(package: str) -> None:
     """Execute an interpreter that a child opened through a read-only clone, in a user namespace of its own."""
     import _socket  # noqa: PLC0415
 
@@ -112,7 +120,7 @@ def _execute_as_user() -> None:
         )
     executable = int.from_bytes(rights[0][2][:4], sys.byteorder)
     os.set_inheritable(_SOCKET, True)
-    os.execve(executable, _arguments(-1, -1), _LINKED)
+    os.execve(executable, _arguments(package, -1, -1), _LINKED)
 
 
 def _refuse(step: str, errno: int, text: str) -> None:

@@ -39,6 +39,8 @@ MOST_DESCRIPTORS: "Final" = 253
 """Descriptors that may come along with a message. Source: unix(7), SCM_MAX_FD."""
 TASKS: "Final" = "tasks "
 """How the names of the descriptors of v1 `tasks` files begin."""
+PRESERVED: "Final" = "preserved "
+"""How the names of the descriptors begin that are the program's too; then comes their number."""
 LONGEST_TEXT: "Final" = 2048
 LONGEST_STEP: "Final" = 64
 

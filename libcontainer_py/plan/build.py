@@ -46,11 +46,14 @@ def build(
     attach: bool,
     pid_1: str,
     state: bytes,
+    no_pivot: bool = False,
+    no_new_keyring: bool = False,
 ) -> Plan:
     """The plan for a valid Spec.
 
     `pid_1`: what becomes of init, the last step. "execute": the program; "reap": who reaps it; "idle": who reaps alone.
-    `attach`: there are v1 cgroups to join. `state` is the OCI state for startContainer hooks. Raises ConfigError.
+    `attach`: there are v1 cgroups to join. `state` is the OCI state for startContainer hooks. `no_pivot` and
+    `no_new_keyring` are those of `Factory.create`. Raises ConfigError.
     """
     if spec.process is None or spec.linux is None:
         raise AssertionError("validation lets no such Spec through")
@@ -66,10 +69,18 @@ def build(
     profile = spec.linux.seccomp
     one = filter_of(profile, facts.machine) if profile is not None else None
     steps = [
-        *_begin(container_id, made, spec),
+        *_begin(container_id, made, spec, own_keyring=not no_new_keyring),
         *(process.seccomp_listener(spec, one) if one is not None else ()),
         *_handing_over(
-            _filesystem(spec, bundle, rootfs, facts, cgroup_paths, list(_enter_cgroups(made, attach=attach))),
+            _filesystem(
+                spec,
+                bundle,
+                rootfs,
+                facts,
+                cgroup_paths,
+                list(_enter_cgroups(made, attach=attach)),
+                enter="move_root" if no_pivot else "pivot",
+            ),
             made if pid_1 == "idle" and "user" in made else set(),
         ),
         *_program(spec, facts, one, state, warnings, user_namespace=user_namespace, groups=groups, pid_1=pid_1),
@@ -84,7 +95,7 @@ def build(
 def _handing_over(steps: Iterable[Step], made: set[str]) -> Iterator[Step]:
     """With these namespaces handed to the host, as the last thing before its /proc is left."""
     for step in steps:
-        if step.name == "pivot" and made:
+        if step.name in ("pivot", "move_root") and made:
             names = tuple(sorted(c.NAMESPACES[kind][0] for kind in made))
             yield Step("namespaces", (names,), "who joins later cannot open them")
         yield step
@@ -111,12 +122,13 @@ def _offsets(linux: Linux) -> str:
     return "".join(f"{clock} {one.secs} {one.nanosecs}\n" for clock, one in linux.time_offsets.items())
 
 
-def _begin(container_id: str, kinds: set[str], spec: Spec) -> Iterator[Step]:
+def _begin(container_id: str, kinds: set[str], spec: Spec, *, own_keyring: bool) -> Iterator[Step]:
     if "user" in kinds:
         unshared = sum(c.NAMESPACES[kind][1] for kind in _OF_THEIR_MAKER if kind in kinds)
         yield Step("become_root", (unshared,), "linux.uidMappings, linux.gidMappings")
     yield Step("session", (), "a session of its own")
-    yield from keyring(container_id, spec)
+    if own_keyring:
+        yield from keyring(container_id, spec)
     if spec.process is not None and not spec.process.terminal:
         yield Step("stdio", (spec.process.user.uid,), "the caller's streams")
     if "network" in kinds:
@@ -152,6 +164,8 @@ def _filesystem(
     facts: HostFacts,
     cgroup_paths: Mapping[str, str],
     enter_cgroups: list[Step],
+    *,
+    enter: str,
 ) -> Iterator[Step]:
     linux = spec.linux
     if linux is None or spec.process is None or spec.root is None:
@@ -185,7 +199,7 @@ def _filesystem(
         yield Step("readonly_root", (), "root.readonly")
     yield from labels.steps(spec.process)
     # slave or private it was before it was filled: what is mounted in it may be something else
-    yield Step("pivot", (0 if propagation & (c.MS_SLAVE | c.MS_PRIVATE) else propagation,), "root.path")
+    yield Step(enter, (0 if propagation & (c.MS_SLAVE | c.MS_PRIVATE) else propagation,), "root.path")
 
 
 def _root(rootfs: str, propagation: int) -> Iterator[Step]:

@@ -22,17 +22,25 @@ if TYPE_CHECKING:
 
 
 def build_spawn(
-    spec: Spec, *, container_id: str, facts: HostFacts, flags: int, groups: bool, warnings: list[str]
+    spec: Spec,
+    *,
+    container_id: str,
+    facts: HostFacts,
+    flags: int,
+    groups: bool,
+    warnings: list[str],
+    own_keyring: bool = True,
 ) -> tuple[Step, ...]:
     """The steps for the process of `spec`, the container's configuration.
 
-    `flags` are the namespaces to join, CLONE_NEW*. `groups`: setgroups is allowed in its user namespace.
+    `flags` are the namespaces to join, CLONE_NEW*. `groups`: setgroups is allowed in its user namespace. `own_keyring`:
+    the container has a session keyring.
     """
-    return tuple(_steps(spec, container_id, facts, warnings, flags=flags, groups=groups))
+    return tuple(_steps(spec, container_id, facts, warnings, flags=flags, groups=groups, own_keyring=own_keyring))
 
 
 def _steps(
-    spec: Spec, container_id: str, facts: HostFacts, warnings: list[str], *, flags: int, groups: bool
+    spec: Spec, container_id: str, facts: HostFacts, warnings: list[str], *, flags: int, groups: bool, own_keyring: bool
 ) -> Iterator[Step]:
     program = spec.process
     if program is None:
@@ -46,7 +54,8 @@ def _steps(
     yield Step("join_cgroups", (), "linux.cgroupsPath")
     if affinity is not None and affinity.final:
         yield Step("affinity", (processors_of(affinity.final) or (),), "process.execCPUAffinity.final")
-    yield from keyring(container_id, spec)
+    if own_keyring:
+        yield from keyring(container_id, spec)
     if program.terminal:
         yield process.terminal(program)
     else:

@@ -39,6 +39,7 @@ MAY_IMPORT = {
     "state": "lifecycle spec kernel kernel.constants init.messages waiting errors",
     "cgroups": "kernel kernel.constants spec stats errors",
     "init": "kernel kernel.constants init.messages",
+    "init.forkserver": "init kernel kernel.constants init.messages",
     "backends": "",
     "backends.base": "lifecycle spec errors",
     "backends.procedures": "backends.base lifecycle spec waiting errors",
@@ -46,7 +47,8 @@ MAY_IMPORT = {
     "backends.memory": "backends.base backends.changes backends.procedures lifecycle spec stats waiting errors",
     # the fork servers, the children they make, and one of those on its way
     "backends.children": "init.messages kernel",
-    "backends.forkservers": "backends.children init.messages kernel errors",
+    # init.forkserver: a process with one thread forks it, and so saves one execution
+    "backends.forkservers": "backends.children init.messages init.forkserver kernel errors",
     "backends.launcher": "backends.children backends.forkservers init.messages kernel errors",
     # what backends.linux is made of: a configuration made ready, what it needs of the host, an init being born, and a
     # further process
@@ -54,29 +56,31 @@ MAY_IMPORT = {
     "backends.netdevices": "kernel kernel.constants errors",
     "backends.preparation": f"backends.base plan cgroups {BELOW}",
     "backends.idmapping": "backends.children backends.launcher kernel kernel.constants errors",
-    "backends.streams": "backends.base kernel kernel.constants",
+    "backends.streams": "backends.base init.messages kernel kernel.constants",
     "backends.birth": (
         "backends.base backends.children backends.forkservers backends.launcher backends.idmapping backends.netdevices "
         f"backends.preparation backends.streams state cgroups {BELOW}"
     ),
     "backends.spawning": (
-        f"backends.base backends.children backends.launcher backends.preparation backends.streams plan cgroups {BELOW}"
+        f"backends.base backends.children backends.launcher backends.preparation backends.streams plan cgroups state "
+        f"{BELOW}"
     ),
     "backends.watching": "backends.base backends.changes cgroups kernel errors",
     "backends.linux": (
-        "backends.base backends.procedures backends.children backends.demands backends.preparation backends.birth "
-        f"backends.spawning backends.watching plan hooks state cgroups {BELOW}"
+        "waiting backends.base backends.procedures backends.children backends.forkservers backends.demands "
+        f"backends.preparation backends.birth backends.spawning backends.watching plan hooks state cgroups {BELOW}"
     ),
     "pipes": "streams waiting",
+    "pids": "errors",
     "terminal": "errors",  # of processes: our end, and who takes it
     "result": "errors",  # beside process, which must load no attrs
     "process": VERBS,
     "events": f"process {VERBS}",
     "command": "streams pipes result waiting backends.base errors",  # what the verbs that run a command share
     "spawned": "command process pipes streams waiting backends.base errors",
-    "further": f"command pipes spawned terminal waiting {VERBS}",
+    "further": f"command pids pipes spawned terminal waiting {VERBS}",
     "container": f"waiting process events stats command further spawned pipes result {VERBS}",
-    "factory": f"process pipes terminal container backends.linux {VERBS}",
+    "factory": f"process pids pipes terminal container backends.linux {VERBS}",
     # backends.base: to ask for the reaper, which is no public option of create; kernel: what is mounted on the host
     "sandbox": (
         "factory container process pipes command result streams waiting spec plan.default_seccomp backends.base kernel "

@@ -133,9 +133,10 @@ def test_each_illegal_cell_has_a_text_and_no_legal_one():
 
 
 @pytest.mark.parametrize(("status", "operation", "legal"), CELLS)
-def test_force_is_for_delete_alone(status, operation, legal):
+def test_force_is_for_delete_and_for_who_joins_a_paused_one(status, operation, legal):
     assert {"delete"} == FORCED
-    assert is_legal(Operation(operation), Status(status), force=True) is (legal or operation == "delete")
+    forced = operation == "delete" or (operation, status) == ("spawn", "paused")
+    assert is_legal(Operation(operation), Status(status), force=True) is (legal or forced)
 
 
 def test_the_table_cannot_be_changed():
