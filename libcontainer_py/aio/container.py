@@ -104,6 +104,16 @@ class Container:
         return self._handle.bundle
 
     @property
+    def rootfs(self) -> str:
+        """Its root file system, as the runtime sees it; "" where its writer did not say."""
+        return self._handle.rootfs
+
+    @property
+    def oci_version(self) -> str:
+        """The version of the specification that its configuration names."""
+        return self._handle.oci_version
+
+    @property
     def created(self) -> str:
         """When it was created: RFC 3339, UTC, nanoseconds."""
         return self._handle.created

@@ -108,3 +108,10 @@ class Features(Node):
     linux: Linux | None = None
     annotations: Mapping[str, str] | None = attrs.field(default=None, converter=_texts, hash=False)
     potentially_unsafe_config_annotations: tuple[str, ...] | None = attrs.field(default=None, converter=_strings)
+
+    @classmethod
+    def supported(cls) -> Features:
+        """What containers of this library can be asked for."""
+        from libcontainer_py.spec import supported  # noqa: PLC0415  (it builds these classes, so it comes after them)
+
+        return supported.supported()
