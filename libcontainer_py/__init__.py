@@ -15,6 +15,10 @@ if TYPE_CHECKING:
     from libcontainer_py.backends.linux import LinuxBackend as LinuxBackend
     from libcontainer_py.backends.memory import MemoryBackend as MemoryBackend
     from libcontainer_py.container import Container as Container
+    from libcontainer_py.doctor import Condition as Condition
+    from libcontainer_py.doctor import Diagnosis as Diagnosis
+    from libcontainer_py.doctor import Finding as Finding
+    from libcontainer_py.doctor import examine as examine
     from libcontainer_py.errors import BrokenStateWarning as BrokenStateWarning
     from libcontainer_py.errors import CgroupError as CgroupError
     from libcontainer_py.errors import CommandFailed as CommandFailed
@@ -85,6 +89,7 @@ __all__ = [
     "BrokenStateWarning",
     "CgroupError",
     "CommandFailed",
+    "Condition",
     "ConfigError",
     "ConfigWarning",
     "Container",
@@ -96,11 +101,13 @@ __all__ = [
     "ContainerWarning",
     "CpuStats",
     "CreateError",
+    "Diagnosis",
     "Event",
     "Events",
     "ExitStatus",
     "Exited",
     "Factory",
+    "Finding",
     "HookError",
     "HookWarning",
     "HugetlbStats",
@@ -141,6 +148,7 @@ __all__ = [
     "UnsupportedPlatform",
     "Usage",
     "__version__",
+    "examine",
     "run",
 ]
 
@@ -150,6 +158,7 @@ _ROOMS = {
     "backends.linux": ("LinuxBackend",),
     "backends.memory": ("MemoryBackend",),
     "container": ("Container",),
+    "doctor": ("Condition", "Diagnosis", "Finding", "examine"),
     "errors": (
         "BrokenStateWarning",
         "CgroupError",

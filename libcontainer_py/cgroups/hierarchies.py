@@ -192,9 +192,14 @@ def arrange(mounted: Iterable[_Mounted]) -> Hierarchies:
 
 
 def own_cgroups(pid: int | str = "self") -> dict[str, str]:
-    """The cgroups of a process, by default ours: controller to path, "" for v2. Source: cgroups(7)."""
+    """The cgroups of a process, by default ours: controller to path, "" for v2."""
+    return parse_own(read(f"/proc/{pid}/cgroup"))
+
+
+def parse_own(text: str) -> dict[str, str]:
+    """What /proc/PID/cgroup says: controller to path, "" for v2. Source: cgroups(7)."""
     own: dict[str, str] = {}
-    for line in read(f"/proc/{pid}/cgroup").splitlines():
+    for line in text.splitlines():
         _, controllers, path = line.split(":", 2)
         own.update(dict.fromkeys(controllers.split(","), path))
     return own

@@ -89,7 +89,8 @@ MAY_IMPORT = {
     "aio": (
         f"factory container terminal events further spawned process pipes command result waiting sandbox stats {VERBS}"
     ),
-    "doctor": "backends backends.base backends.linux cgroups kernel kernel.constants errors",
+    # state: where state directories are
+    "doctor": "backends backends.forkservers state cgroups kernel kernel.constants errors",
     "testing": f"factory container process sandbox state backends.procedures backends.memory {VERBS}",
     # the public modules too; kernel: `run` is a subreaper, which is a trait of its process and of no container
     "cli": f"{ROOT} spec lifecycle kernel kernel.constants",

@@ -16,17 +16,20 @@ from libcontainer_py import (
     Backend,
     Bind,
     BrokenStateWarning,
+    Condition,
     ConfigError,
     Container,
     ContainerError,
     ContainerNotFound,
     ContainerProcess,
     ContainerTimeout,
+    Diagnosis,
     Event,
     Events,
     Exited,
     ExitStatus,
     Factory,
+    Finding,
     IllegalOperation,
     IoStats,
     LinuxBackend,
@@ -51,6 +54,7 @@ from libcontainer_py import (
     Terminal,
     Usage,
     aio,
+    examine,
     run,
 )
 from libcontainer_py.lifecycle import LEGAL, Facts, is_legal, status_of, to_mermaid
@@ -263,3 +267,15 @@ def life() -> None:
     assert_type(to_mermaid(), str)
     word: str = Status.RUNNING
     print(word)
+
+
+def doctor() -> None:
+    diagnosis = examine()
+    assert_type(diagnosis, Diagnosis)
+    assert_type(diagnosis.findings, tuple[Finding, ...])
+    assert_type(diagnosis.condition, Condition)
+    assert_type(diagnosis.reason_why_not(), str | None)
+    assert_type(diagnosis.reason_why_not("create"), str | None)
+    assert_type(diagnosis.findings[0].name, str)
+    assert_type(diagnosis.to_dict()["findings"][0]["fix"], str)
+    diagnosis.reason_why_not("start")  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType]
