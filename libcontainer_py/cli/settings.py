@@ -34,7 +34,7 @@ class Settings:
 
     def __init__(self, parsed: Parsed, log: Log) -> None:
         """Raises UsageError."""
-        self.log = log
+        self.log: Log = log
         self._parsed = parsed
         self.root: str = os.path.abspath(parsed.text("root")) if parsed.given("root") else default_root()
         if self.root == "/":
