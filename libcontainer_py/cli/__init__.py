@@ -126,6 +126,10 @@ def _attempt(act: Callable[[Settings, Parsed], int], settings: Settings, parsed:
         return code
     except KeyboardInterrupt:
         return _INTERRUPTED
+    except Exception as error:
+        # a fault of ours: engines read the log alone, and the traceback is for who mends it
+        settings.log.fatal(f"{prefix}{type(error).__name__}: {error}")
+        raise
     return result
 
 

@@ -73,7 +73,10 @@ def delete(settings: Settings, parsed: Parsed) -> int:
     from libcontainer_py import ContainerError  # noqa: PLC0415  (loaded by now)
 
     code = 0
-    pattern = re.compile(parsed.words[0])
+    try:
+        pattern = re.compile(parsed.words[0])
+    except re.error as error:
+        raise ValueError(f"{parsed.words[0]} is no regular expression: {error}") from None
     for container_id in settings.factory.ids():
         if pattern.search(container_id):
             try:
