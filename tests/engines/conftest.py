@@ -1,0 +1,121 @@
+"""Debian's engines, each with stores, state and sockets of its own, and the runtime that they are to drive."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import shutil
+import sys
+import tempfile
+from pathlib import Path
+
+import pytest
+
+from tests.engines.images import write_archive
+from tests.engines.podman import Podman
+from tests.engines.programs import PATH
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+if not sys.platform.startswith("linux"):
+    collect_ignore_glob = ["test_*.py"]
+
+CHECKOUT = Path(__file__).parents[2]
+
+SCRIPT = """\
+#!{python} -IS
+import sys
+sys.path[:0] = {folders}
+from libcontainer_py.cli import main
+sys.exit(main())
+"""
+
+# program: Debian's package
+ENGINES = {
+    "podman": "podman",
+    "conmon": "conmon",
+    "containerd": "containerd",
+    "ctr": "containerd",
+    "dockerd": "docker.io",
+    "docker": "docker.io",
+    "docker-init": "docker.io",
+    "newuidmap": "uidmap",
+    "busybox": "busybox-static",
+    "setsid": "util-linux",
+}
+
+
+def needs(*programs: str) -> None:
+    """Skip where one of these is missing, or for an ordinary user."""
+    if os.geteuid() != 0:
+        pytest.skip("needs root")
+    for program in programs:
+        if shutil.which(program, path=PATH) is None:
+            pytest.skip(f"{program} is missing: apt-get install {ENGINES[program]}")
+
+
+@pytest.fixture(scope="session")
+def place() -> Iterator[Path]:
+    """A directory for all of it, which an ordinary user may pass, and whose name is short: sockets are made in it."""
+    folder = Path(tempfile.mkdtemp(prefix="lcpy-engines-", dir="/tmp"))
+    folder.chmod(0o755)
+    yield folder
+    shutil.rmtree(folder)
+
+
+@pytest.fixture(scope="session")
+def runtime(place: Path) -> str:
+    """The path of the runtime: pyrunc of this checkout, or another that the environment names, to test the tests."""
+    return os.environ.get("LIBCONTAINER_PY_ENGINES_RUNTIME") or str(write_pyrunc(place / "pyrunc"))
+
+
+def write_pyrunc(path: Path, python: str = sys.executable, *, package: Path = CHECKOUT) -> Path:
+    """A script that runs the checkout, in an interpreter that looks nowhere else: engines give it no PATH."""
+    import attrs
+    import typing_extensions
+
+    site = [str(Path(attrs.__file__).parents[1]), str(Path(typing_extensions.__file__).parent)]
+    folders = list(dict.fromkeys([str(package), *site]))
+    path.write_text(SCRIPT.format(python=python, folders=folders))
+    path.chmod(0o755)
+    return path
+
+
+@pytest.fixture(scope="session")
+def images(place: Path) -> Path:
+    """The archive of the images."""
+    needs("busybox")
+    archive = place / "images.tar"
+    write_archive(archive, shutil.which("busybox", path=PATH) or "")
+    return archive
+
+
+@pytest.fixture(scope="session")
+def podman(place: Path, runtime: str, images: Path) -> Iterator[Podman]:
+    """podman of root's."""
+    needs("podman", "conmon", "setsid")
+    folder = place / "podman"
+    folder.mkdir()
+    podman = Podman(folder, runtime)
+    try:
+        podman.begin(images)
+        yield podman
+    finally:
+        podman.end()
+        remove_cgroups("libpod_parent")
+
+
+@pytest.fixture
+def named(request: pytest.FixtureRequest) -> str:
+    """A name for the container of a test."""
+    return f"t-{os.urandom(6).hex()}"
+
+
+def remove_cgroups(name: str) -> None:
+    """Remove an engine's directory in each hierarchy, where no container is in it: engines leave it."""
+    for top in Path("/sys/fs/cgroup").glob(f"*/{name}"):
+        for path, _, _ in os.walk(top, topdown=False):
+            with contextlib.suppress(OSError):  # somebody is in there
+                os.rmdir(path)
