@@ -11,7 +11,9 @@ from pathlib import Path
 
 import pytest
 
-from tests.engines.images import write_archive
+from tests.engines.containerd import NAMESPACE, Containerd, Ctr
+from tests.engines.docker import PARENT, Docker, Dockerd
+from tests.engines.images import BUSYBOX, write_archive
 from tests.engines.podman import Podman
 from tests.engines.programs import PATH
 
@@ -105,6 +107,56 @@ def podman(place: Path, runtime: str, images: Path) -> Iterator[Podman]:
     finally:
         podman.end()
         remove_cgroups("libpod_parent")
+
+
+@pytest.fixture(scope="session")
+def containerd(place: Path, runtime: str) -> Iterator[Containerd]:
+    """The daemon, until the end of the run. Its shims keep sockets below /run/containerd."""
+    needs("containerd", "ctr", "setsid")
+    before = Path("/run/containerd").exists()
+    folder = place / "containerd"
+    folder.mkdir()
+    daemon = Containerd(folder, runtime)
+    try:
+        yield daemon
+    finally:
+        daemon.end()
+        if not before:
+            shutil.rmtree("/run/containerd", ignore_errors=True)
+
+
+@pytest.fixture(scope="session")
+def ctr(containerd: Containerd, runtime: str, images: Path) -> Iterator[Ctr]:
+    """containerd's own client."""
+    ctr = containerd.client(runtime)
+    ctr.load(images)
+    try:
+        ctr.run("warm", "true")
+        yield ctr
+    finally:
+        for name in ctr.tasks():
+            ctr.remove(name)
+        remove_cgroups(NAMESPACE)
+
+
+@pytest.fixture(scope="session")
+def docker(place: Path, runtime: str, containerd: Containerd, images: Path) -> Iterator[Docker]:
+    """Docker's client, with a daemon until the end of the run."""
+    needs("dockerd", "docker", "docker-init")
+    folder = place / "docker"
+    folder.mkdir()
+    daemon = Dockerd(folder, runtime, containerd.socket)
+    docker = daemon.client()
+    try:
+        docker("load", "--quiet", "--input", str(images))
+        docker.run(BUSYBOX, "true")
+        yield docker
+    finally:
+        left = docker.says("ps", "--all", "--quiet").split()
+        if left:
+            docker("rm", "--force", *left)
+        daemon.end()
+        remove_cgroups(PARENT)
 
 
 @pytest.fixture
