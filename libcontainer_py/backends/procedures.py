@@ -220,12 +220,17 @@ class Procedures:
         return self.store.load(container_id)
 
     def observe(self, record: Record) -> Facts:
-        """Look at init, the fifo and the cgroup. A fifo never comes back: one seen after init was there before."""
+        """Look at the fifo, the cgroup and init, in this order.
+
+        Init last: it lived when the others were seen, so they were its own, and no delete had removed them. One that
+        waits then had not left the fifo before either; and a fifo never comes back.
+        """
+        has_fifo = self.store.has_fifo(record.id)
+        frozen = self.host.frozen(record)
         waits = self.host.at_fifo(record.init)
         if waits is None:
             return Facts(init_alive=False, frozen=False, fifo_present=False)
-        fifo_present = waits and self.store.has_fifo(record.id)
-        return Facts(init_alive=True, frozen=self.host.frozen(record), fifo_present=fifo_present)
+        return Facts(init_alive=True, frozen=frozen, fifo_present=waits and has_fifo)
 
     # -- start ----------------------------------------------------------------------------------------------------
 

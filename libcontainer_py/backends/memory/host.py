@@ -40,7 +40,7 @@ EPOCH = 1_700_000_000
 # Linux numbers: this room also runs where `signal` knows others, or none.
 SIGKILL, SIGCONT, SIGSTOP = 9, 18, 19
 ENDS_INIT = frozenset({1, 2, 3, 15})
-"""HUP, INT, QUIT, TERM: an init at the fifo ends on these with 128 + n, as runc's does."""
+"""HUP, INT, QUIT, TERM: an init ends on these with 128 + n until it has left the fifo, as runc's does."""
 IGNORED = frozenset({17, 18, 23, 28})
 """CHLD, CONT, URG, WINCH: ignored by default. Source: signal(7), Standard signals."""
 
@@ -458,7 +458,7 @@ class MemoryHost:
             signal = min(process.pending)  # as Linux does: signal(7), Queueing and delivery semantics
             process.pending.remove(signal)
             handlers = dict(process.program.ends_on) if process.phase == "program" else {}
-            if process.phase == "fifo" and signal in ENDS_INIT:
+            if process.phase != "program" and signal in ENDS_INIT:
                 self.end(process.init, 128 + signal)
             elif signal in handlers:
                 self.end(process.init, handlers[signal])
