@@ -47,7 +47,7 @@ class BatonClock(MemoryClock):
 
     def __init__(self, relay: Relay) -> None:
         super().__init__()
-        self.changed = _Unlocked()
+        self.changed: threading.Condition = _Unlocked()
         self._relay = relay
 
     def wait(self, condition: Callable[[], bool], deadline: float) -> bool:
