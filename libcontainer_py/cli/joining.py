@@ -9,7 +9,7 @@ import attrs
 
 from libcontainer_py import IllegalOperation, Status
 from libcontainer_py.cli import making, relay
-from libcontainer_py.spec import Capabilities, Process, Spec, User
+from libcontainer_py.spec import Capabilities, ConsoleSize, Process, Spec, User
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -26,6 +26,9 @@ def exec(settings: Settings, parsed: Parsed) -> int:  # noqa: A001  (the command
     detach = parsed.on("detach")
     console_socket = parsed.text("console-socket") or None
     making.check_terminal(demanded=process.terminal, detach=detach, console_socket=console_socket)
+    size = relay.own_size() if process.terminal and not detach else None
+    if size is not None and process.console_size is None:  # before its program asks for it
+        process = attrs.evolve(process, console_size=ConsoleSize(width=size[0], height=size[1]))
     with relay.Relay(catching=not detach) as through:
         spawned = container.spawn(
             process,

@@ -28,6 +28,8 @@ def run(settings: Settings, parsed: Parsed) -> int:
     with relay.Relay(catching=not detach) as through:
         container = _make(settings, parsed, detach=detach)
         try:
+            if container.terminal is not None:
+                relay.copy_size(container.terminal)  # before its program asks for it
             container.start()
             if detach:
                 container.close()

@@ -6,6 +6,8 @@ import os
 import sys
 from importlib.util import find_spec
 
+from libcontainer_py.cli import text
+
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from libcontainer_py.cli.flags import Parsed
@@ -52,6 +54,18 @@ def script(settings: Settings, parsed: Parsed) -> int:
         "sys.exit(main())\n"
     )
     return 0
+
+
+def doctor(settings: Settings, parsed: Parsed) -> int:
+    """Print what this host can do, and the line that mends what it cannot."""
+    from libcontainer_py import examine  # noqa: PLC0415  (attrs)
+
+    style = parsed.text("format")
+    if style not in ("text", "json"):
+        raise ValueError("invalid format option")
+    diagnosis = examine()
+    sys.stdout.write(f"{diagnosis}\n" if style == "text" else text.indented(diagnosis.to_dict()) + "\n")
+    return 0 if diagnosis.reason_why_not("create") is None else 1
 
 
 def explain(settings: Settings, parsed: Parsed) -> int:

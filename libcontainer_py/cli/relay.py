@@ -169,7 +169,7 @@ class Relay:
             elif number != _SIGWINCH:
                 process.signal(number)
             elif terminal is not None:
-                _copy_size(terminal)
+                copy_size(terminal)
 
 
 class Typed:
@@ -254,12 +254,20 @@ def _write_all(descriptor: int, data: bytes) -> None:
         data = data[os.write(descriptor, data) :]
 
 
-def _copy_size(terminal: Terminal) -> None:
+def own_size() -> tuple[int, int] | None:
+    """Columns and rows of the terminal that we are called from; None: there is none."""
     try:
         columns, rows = os.get_terminal_size(_STDIN)
     except OSError:
-        return  # no terminal here
-    terminal.resize(columns, rows)
+        return None
+    return (columns, rows) if columns and rows else None
+
+
+def copy_size(terminal: Terminal) -> None:
+    """Give a container's terminal the size of ours, where we have one."""
+    size = own_size()
+    if size is not None:
+        terminal.resize(*size)
 
 
 @contextmanager
@@ -271,9 +279,9 @@ def _raw_terminal(terminal: Terminal | None) -> Generator[None]:
     import termios  # noqa: PLC0415  (for who has a terminal)
     import tty  # noqa: PLC0415  (goes with it)
 
-    _copy_size(terminal)
+    copy_size(terminal)
     before = termios.tcgetattr(_STDIN)
-    tty.setraw(_STDIN)
+    tty.setraw(_STDIN, termios.TCSANOW)  # what was typed already is for the program
     try:
         yield
     finally:

@@ -252,6 +252,14 @@ def test_version_and_help(desk: Desk) -> None:
     assert desk("help", "kill").stdout == desk("kill", "--help").stdout
 
 
+def test_doctor(desk: Desk) -> None:
+    found = json.loads(desk("doctor", "--format", "json").stdout)
+    names = [one["name"] for one in found["findings"]]
+    assert "kernel" in names
+    assert all(name in desk("doctor").stdout for name in names)
+    assert message(desk("doctor", "--format", "xml", code=1).stderr) == "invalid format option"
+
+
 def test_explain(desk: Desk) -> None:
     assert "pivot" in desk("explain", desk.create()).stdout
 
