@@ -11,11 +11,15 @@ from pathlib import Path
 
 import pytest
 
-from tests.engines.containerd import NAMESPACE, Containerd, Ctr
-from tests.engines.docker import PARENT, Docker, Dockerd
-from tests.engines.images import BUSYBOX, write_archive
+from tests.engines import containerd as containerd_of
+from tests.engines import cri as cri_of
+from tests.engines import docker as docker_of
+from tests.engines.containerd import Containerd, Ctr
+from tests.engines.cri import Cri
+from tests.engines.docker import Docker, Dockerd
+from tests.engines.images import BUSYBOX, PAUSE, write_archive
 from tests.engines.podman import Podman
-from tests.engines.programs import PATH
+from tests.engines.programs import PATH, wait_until
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -136,7 +140,7 @@ def ctr(containerd: Containerd, runtime: str, images: Path) -> Iterator[Ctr]:
     finally:
         for name in ctr.tasks():
             ctr.remove(name)
-        remove_cgroups(NAMESPACE)
+        remove_cgroups(containerd_of.NAMESPACE)
 
 
 @pytest.fixture(scope="session")
@@ -156,7 +160,27 @@ def docker(place: Path, runtime: str, containerd: Containerd, images: Path) -> I
         if left:
             docker("rm", "--force", *left)
         daemon.end()
-        remove_cgroups(PARENT)
+        remove_cgroups(docker_of.PARENT)
+
+
+@pytest.fixture(scope="session")
+def cri(containerd: Containerd, runtime: str, images: Path) -> Iterator[Cri]:
+    """What the kubelet has of containerd."""
+    grpc = pytest.importorskip("grpc", reason="grpc is missing: pip install grpcio")
+    containerd.client(runtime, cri_of.NAMESPACE).load(images)
+    logs = images.parent / "pods"
+    logs.mkdir()
+    with grpc.insecure_channel(f"unix://{containerd.socket}") as channel:
+        cri = Cri(channel, logs, containerd.socket.parent / "state/io.containerd.runtime.v2.task")
+        wait_until(lambda: cri.has_images(BUSYBOX, PAUSE))
+        try:
+            cri.sandbox("warm").remove()
+            yield cri
+        finally:
+            for item in cri.call("ListPodSandbox")["items"]:
+                cri.call("StopPodSandbox", pod_sandbox_id=item["id"])
+                cri.call("RemovePodSandbox", pod_sandbox_id=item["id"])
+            remove_cgroups(cri_of.PARENT)
 
 
 @pytest.fixture
