@@ -38,6 +38,12 @@ PEERS = {
     "ip": "iproute2",
     "newuidmap": "uidmap",
     "git": "git",
+    "podman": "podman",
+    "conmon": "conmon",
+    "containerd": "containerd",
+    "ctr": "containerd",
+    "dockerd": "docker.io",
+    "docker": "docker.io",
     # for the virtual machines
     "systemctl": "systemd",
     "dbus-daemon": "dbus",
@@ -88,7 +94,9 @@ def lowest_versions() -> str:
 
 def root_lane() -> list[Stage]:
     """What makes containers as root."""
-    lane = [Stage(f"tests-{MAIN}", "pip install '.[test]' && pytest", alone=True)]
+    lane = [Stage(f"tests-{MAIN}", "pip install '.[test]' && pytest --ignore tests/engines", alone=True)]
+    engines = "pip install -U pip && pip install '.[test]' --group engines && pytest tests/engines"
+    lane.append(Stage("engines", engines, alone=True))
     lane += [Stage(f"first-minutes-{python}", FIRST_MINUTES, python, alone=True) for python in PYTHONS]
     machine = "tests/vm/run --install && LIBCONTAINER_PY_TESTS_VM=1 pytest tests/vm"
     lane.append(Stage("vm", f"pip install '.[test]' && {machine}", alone=True))

@@ -175,13 +175,14 @@ def cgroup_tops() -> list[str]:
 
 
 def state_roots() -> list[str]:
-    """Where state directories are when nobody says otherwise: the library's roots, and runc's."""
+    """Where state directories are when nobody says otherwise: the library's roots, pyrunc's and runc's."""
     runtime = os.environ.get("XDG_RUNTIME_DIR")
     return [
         "/run/libcontainer_py",
+        "/run/pyrunc",
         "/run/runc",
         f"/tmp/libcontainer_py-{os.getuid()}",
-        *([f"{runtime}/libcontainer_py", f"{runtime}/runc"] if runtime else []),
+        *([f"{runtime}/{name}" for name in ("libcontainer_py", "pyrunc", "runc")] if runtime else []),
     ]
 
 

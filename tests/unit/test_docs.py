@@ -14,7 +14,7 @@ PAGES = [
     CHECKOUT / "README.md",
     CHECKOUT / "CHANGELOG.md",
     CHECKOUT / "tests" / "README.md",
-    *CHECKOUT.glob("docs/*.md"),
+    *CHECKOUT.glob("docs/**/*.md"),
 ]
 
 
