@@ -7,8 +7,6 @@ they share is here; what runs, they give as `Running`. As steps (see `waiting`),
 from __future__ import annotations
 
 import codecs
-import os
-import time
 from math import inf
 from typing import NamedTuple
 
@@ -25,7 +23,7 @@ if TYPE_CHECKING:
     from libcontainer_py.backends.base import Exit, Measured
     from libcontainer_py.errors import StartError
     from libcontainer_py.pipes import Pipes, Stdio
-    from libcontainer_py.waiting import Steps
+    from libcontainer_py.waiting import Medium, Steps
 
     class Ends(Protocol):
         """Something that ends."""
@@ -61,7 +59,6 @@ if TYPE_CHECKING:
 
 KILL_TIMEOUT = 10.0
 """Seconds in which a killed command ends, unless it hangs in the kernel."""
-_LONGEST_WAIT = 1.0
 _SIGKILL = 9
 _ENOENT = 2
 _NOT_EXECUTABLE, _NOT_FOUND = 126, 127
@@ -124,28 +121,29 @@ def finish(running: Running, pipes: Pipes, agreed: Terms) -> Result[bytes | str]
 
     Raises ContainerTimeout, and CommandFailed where that was asked for, both with the result.
     """
-    return carry_out(finishing(running, pipes, agreed, patient=True))
+    return carry_out(finishing(running, pipes, agreed, patient=True), pipes.medium)
 
 
 def finishing(running: Running, pipes: Pipes, agreed: Terms, *, patient: bool) -> Steps[Result[bytes | str]]:
     """The steps of `finish`; `patient`: it blocks where it waits for an end, on the clock of the backend."""
-    begun = time.monotonic()
+    medium = pipes.medium
+    begun = medium.now()
     deadline = inf if agreed.timeout is None else begun + agreed.timeout
     exchange = Exchange(given=agreed.given, outputs=pipes.outputs, deadline=deadline)
     captured = {"stdout": Capture(agreed.max_output), "stderr": Capture(agreed.max_output)}
     gone = running.fileno()
-    while not exchange.over and exchange.left(time.monotonic()):
+    while not exchange.over and exchange.left(medium.now()):
         descriptors = yield pipes.wants(exchange, ended=gone)
         for name, chunk in pipes.step(exchange, descriptors, ended=gone):
             captured[name].take(chunk)
-    ended = (yield from ending(running, deadline, patient=patient)) if exchange.over else None
+    ended = (yield from ending(running, deadline, medium, patient=patient)) if exchange.over else None
     timed_out = ended is None
     if ended is None:
         running.kill()
-        ended = yield from ending(running, time.monotonic() + KILL_TIMEOUT, patient=patient)
+        ended = yield from ending(running, medium.now() + KILL_TIMEOUT, medium, patient=patient)
         for name, chunk in pipes.rest(exchange):
             captured[name].take(chunk)
-    duration = time.monotonic() - begun
+    duration = medium.now() - begun
     if ended is None:
         raise ContainerTimeout(
             f"command {agreed.args[0]!r} did not end within {KILL_TIMEOUT:g} s of SIGKILL",
@@ -166,19 +164,18 @@ def finishing(running: Running, pipes: Pipes, agreed: Terms, *, patient: bool) -
     return result
 
 
-def ending(running: Ends, deadline: float, *, patient: bool) -> Steps[Exit | None]:
+def ending(running: Ends, deadline: float, medium: Medium, *, patient: bool) -> Steps[Exit | None]:
     """Wait for its end; None: the deadline has come."""
     if patient:
-        left = max(0.0, deadline - time.monotonic())
+        left = max(0.0, deadline - medium.now())
         return running.wait(timeout=None if left == inf else left)
-    while (ended := running.wait(timeout=0)) is None and (now := time.monotonic()) < deadline:
+    while (ended := running.wait(timeout=0)) is None and (now := medium.now()) < deadline:
         descriptors = running.pidfds()
         try:
-            # not for long: another thread may let somebody join whose end it has to wait for
-            yield Wait(tuple(descriptors), until=min(deadline, now + _LONGEST_WAIT))
+            yield Wait(tuple(descriptors), until=min(deadline, now + medium.longest_wait))
         finally:
             for descriptor in descriptors:
-                os.close(descriptor)
+                medium.close(descriptor)
     return ended
 
 

@@ -13,7 +13,7 @@ from libcontainer_py.errors import CgroupError, ContainerNotFound, ContainerTime
 from libcontainer_py.lifecycle import Operation, Status, require, status_of
 from libcontainer_py.process import ExitStatus, signal_number
 from libcontainer_py.streams import MAX_OUTPUT, PIPE
-from libcontainer_py.waiting import carry_out
+from libcontainer_py.waiting import carry_out, medium_of
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -450,7 +450,8 @@ class Container:
         require(self.id, Operation.SPAWN, self.status)
         streams = (stdin, stdout, stderr)
         return carry_out(
-            further.running(self._backend, self._record, agreed, streams, env=env, cwd=cwd, user=user, patient=True)
+            further.running(self._backend, self._record, agreed, streams, env=env, cwd=cwd, user=user, patient=True),
+            medium_of(self._backend),
         )
 
     # -- its end --------------------------------------------------------------------------------------------------

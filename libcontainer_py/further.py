@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import time
 from contextlib import nullcontext
 
 from libcontainer_py import command
@@ -14,6 +13,7 @@ from libcontainer_py.pipes import Pipes, check_preserved
 from libcontainer_py.spawned import Conversation
 from libcontainer_py.spec.config import Process
 from libcontainer_py.terminal import ConsoleSocket, Keeper
+from libcontainer_py.waiting import medium_of
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -64,7 +64,7 @@ def spawn(
         raise ValueError("a console socket is for a terminal: terminal=True")
     else:
         taker = None
-    pipes = Pipes(*streams)
+    pipes = Pipes(*streams, medium_of(backend))
     try:
         request = SpawnRequest(
             words,
@@ -113,7 +113,7 @@ def running(
 ) -> Steps[Result[bytes | str]]:
     """The steps of `Container.run`; the status was asked for. `patient`: they block."""
     stdin, stdout, stderr = streams
-    with Pipes(command.stdin_of(agreed, stdin), stdout, stderr) as pipes:
+    with Pipes(command.stdin_of(agreed, stdin), stdout, stderr, medium_of(backend)) as pipes:
         before = backend.measure(record).oom_kills
         first, second, third = pipes.given
         request = SpawnRequest(
@@ -154,7 +154,7 @@ class _Joined:
 
     def pidfds(self) -> list[int]:
         pidfd = self._spawned.fileno()
-        return [] if pidfd < 0 else [os.dup(pidfd)]
+        return [] if pidfd < 0 else [medium_of(self._backend).duplicate(pidfd)]
 
     def kill(self) -> None:
         self._spawned.kill_all()
@@ -163,7 +163,8 @@ class _Joined:
         """After an interrupt: nothing of it goes on."""
         if self._spawned.wait(timeout=0) is None:
             self._spawned.kill_all()
-            yield from command.ending(self, time.monotonic() + command.KILL_TIMEOUT, patient=patient)
+            medium = medium_of(self._backend)
+            yield from command.ending(self, medium.now() + command.KILL_TIMEOUT, medium, patient=patient)
 
     def measure(self) -> Measured:
         # what the whole container had at one time says nothing of one command

@@ -1,6 +1,6 @@
 """The pipes between this process and a command, without thread or signal, and nobody waited for in vain.
 
-`drive` does all with poll; who has a loop of its own takes turns of `wants` and `step`.
+`drive` does all and waits; who has a loop of its own takes turns of `wants` and `step`.
 
 While they are driven our ends are non-blocking, and ours alone: each end of a pipe is an open file of its own, so the
 command's stay as a program expects them.
@@ -9,10 +9,9 @@ command's stay as a program expects them.
 from __future__ import annotations
 
 import os
-import time
 
 from libcontainer_py.streams import CHUNK, PIPE, STDOUT
-from libcontainer_py.waiting import Wait, ready
+from libcontainer_py.waiting import KERNEL, Wait
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -21,6 +20,7 @@ if TYPE_CHECKING:
     from typing import Protocol, TypeAlias
 
     from libcontainer_py.streams import Exchange
+    from libcontainer_py.waiting import Medium
 
     class HasFileno(Protocol):
         """A file."""
@@ -41,10 +41,11 @@ class Pipes:
     `release` its ends are closed here, with `close` or at the end of a `with` block all of them.
     """
 
-    __slots__ = ("_is_driven", "_ours", "_theirs", "given")
+    __slots__ = ("_is_driven", "_ours", "_theirs", "given", "medium")
 
-    def __init__(self, stdin: Stdio, stdout: Stdio, stderr: Stdio) -> None:
+    def __init__(self, stdin: Stdio, stdout: Stdio, stderr: Stdio, medium: Medium = KERNEL) -> None:
         """Raises TypeError and ValueError for what is no stream, OSError where descriptors are short."""
+        self.medium: Medium = medium
         self._ours: dict[str, int] = {}
         self._theirs: list[int] = []
         self._is_driven: bool = False
@@ -60,7 +61,7 @@ class Pipes:
     def _end(self, name: str, stream: Stdio) -> int | None:
         if stream != PIPE:
             return descriptor_of(stream)
-        ends = os.pipe()
+        ends = self.medium.pipe()
         ours, theirs = ends[::-1] if name == "stdin" else ends
         self._ours[name] = ours
         self._theirs.append(theirs)
@@ -90,29 +91,29 @@ class Pipes:
     def release(self) -> None:
         """Close the command's ends: it has them now."""
         while self._theirs:
-            os.close(self._theirs.pop())
+            self.medium.close(self._theirs.pop())
 
     def close(self) -> None:
         """Close everything."""
         self.release()
         while self._ours:
-            os.close(self._ours.popitem()[1])
+            self.medium.close(self._ours.popitem()[1])
 
     def _close(self, name: str) -> None:
         descriptor = self._ours.pop(name, None)
         if descriptor is not None:
-            os.close(descriptor)
+            self.medium.close(descriptor)
 
     # -- the loop -------------------------------------------------------------------------------------------------
 
     def drive(self, exchange: Exchange, *, ended: int | None = None) -> Iterator[tuple[str, bytes]]:
-        """Write and read until the exchange is over or its deadline (of time.monotonic) has come: (stream, chunk).
+        """Write and read until the exchange is over or its deadline has come: (stream, chunk).
 
         `ended` is a descriptor that becomes readable when everybody who may have the streams is gone, such as the pidfd
         of a container's init: what has arrived by then is read, and nothing more is waited for.
         """
-        while not exchange.over and exchange.left(time.monotonic()):
-            yield from self.step(exchange, ready(self.wants(exchange, ended=ended)), ended=ended)
+        while not exchange.over and exchange.left(self.medium.now()):
+            yield from self.step(exchange, self.medium.ready(self.wants(exchange, ended=ended)), ended=ended)
 
     def wants(self, exchange: Exchange, *, ended: int | None = None) -> Wait:
         """What to wait for before the next `step`; our ends are non-blocking from then on."""
@@ -120,7 +121,7 @@ class Pipes:
         writing = (self._ours["stdin"],) if exchange.writing else ()
         if not self._is_driven:
             for descriptor in (*reading, *writing):
-                os.set_blocking(descriptor, False)
+                self.medium.unblock(descriptor)
             self._is_driven = True
         return Wait(reading if ended is None else (ended, *reading), writing, exchange.deadline)
 
@@ -144,11 +145,9 @@ class Pipes:
 
         No more than a pipe can hold, since somebody may go on writing.
         """
-        import fcntl  # noqa: PLC0415  (not there on other systems)
-
         for name in exchange.reading:
-            os.set_blocking(self._ours[name], False)
-            left = fcntl.fcntl(self._ours[name], fcntl.F_GETPIPE_SZ)
+            self.medium.unblock(self._ours[name])
+            left = self.medium.capacity(self._ours[name])
             while left > 0 and (chunk := self._read(exchange, name)):
                 left -= len(chunk)
                 yield name, chunk
@@ -159,7 +158,7 @@ class Pipes:
         chunk = exchange.chunk()
         try:
             if chunk:
-                exchange.wrote(os.write(self._ours["stdin"], chunk))
+                exchange.wrote(self.medium.write(self._ours["stdin"], chunk))
                 return
         except BlockingIOError:
             return
@@ -171,7 +170,7 @@ class Pipes:
     def _read(self, exchange: Exchange, name: str) -> bytes:
         """What an output says now; b"" at its end, and where it says nothing."""
         try:
-            chunk = os.read(self._ours[name], CHUNK)
+            chunk = self.medium.read(self._ours[name], CHUNK)
         except BlockingIOError:
             return b""
         exchange.received(name, chunk)

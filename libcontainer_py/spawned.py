@@ -5,9 +5,6 @@
 
 from __future__ import annotations
 
-import io
-import os
-import time
 from math import inf
 
 from libcontainer_py.command import ending
@@ -18,6 +15,7 @@ from libcontainer_py.waiting import carry_out
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    import io
     from collections.abc import Iterator
     from types import TracebackType
 
@@ -53,11 +51,11 @@ class Conversation:
 
     def communicating(self, given: bytes | None, timeout: float | None, *, patient: bool) -> Steps[tuple[bytes, bytes]]:
         """The steps of `ContainerProcess.communicate`."""
-        deadline = deadline_of(timeout)
+        deadline = self.deadline_of(timeout)
         if not self._captured:
             self._captured = {"stdout": Capture(None), "stderr": Capture(None)}
         exchange = self.begin(given, deadline)
-        while not exchange.over and exchange.left(time.monotonic()):
+        while not exchange.over and exchange.left(self.pipes.medium.now()):
             descriptors = yield self.pipes.wants(exchange)
             for name, chunk in self.pipes.step(exchange, descriptors):
                 self._captured[name].take(chunk)
@@ -68,7 +66,7 @@ class Conversation:
     def ending(self, deadline: float, *, patient: bool) -> Steps[int | None]:
         """Wait for its end: its returncode; None: the deadline has come."""
         if self.returncode is None:
-            ended = yield from ending(self, deadline, patient=patient)
+            ended = yield from ending(self, deadline, self.pipes.medium, patient=patient)
             if ended is None:
                 return None
             if ended.returncode is None and not self.spawned.killed:
@@ -86,17 +84,16 @@ class Conversation:
     def pidfds(self) -> list[int]:
         """Its pidfd, another one of it."""
         pidfd = self.spawned.fileno()
-        return [] if pidfd < 0 else [os.dup(pidfd)]
+        return [] if pidfd < 0 else [self.pipes.medium.duplicate(pidfd)]
 
     def late(self, timeout: float | None) -> ContainerTimeout:
         """It did not end in time."""
         reason = f"process {self.spawned.pid} did not end within {timeout:g} s"
         return ContainerTimeout(reason, timeout=timeout, released=True)
 
-
-def deadline_of(timeout: float | None) -> float:
-    """When that time is up, on time.monotonic()."""
-    return inf if timeout is None else time.monotonic() + timeout
+    def deadline_of(self, timeout: float | None) -> float:
+        """When that time is up."""
+        return inf if timeout is None else self.pipes.medium.now() + timeout
 
 
 def resize(terminal: Terminal | None, pid: int, columns: int, rows: int) -> None:
@@ -115,7 +112,7 @@ class ContainerProcess:
     __slots__ = ("_conversation", "_files", "_pipes", "_spawned", "args", "pid", "terminal")
 
     _conversation: Conversation
-    _files: dict[str, io.FileIO]
+    _files: dict[str, io.RawIOBase]
     _pipes: Pipes
     _spawned: Spawned
     args: tuple[str, ...]
@@ -156,26 +153,26 @@ class ContainerProcess:
     # -- streams --------------------------------------------------------------------------------------------------
 
     @property
-    def stdin(self) -> io.FileIO | None:
+    def stdin(self) -> io.RawIOBase | None:
         """Its standard input, to write to and to close; None where that is no PIPE. Not beside communicate()."""
         return self._file("stdin", "wb")
 
     @property
-    def stdout(self) -> io.FileIO | None:
+    def stdout(self) -> io.RawIOBase | None:
         """Its standard output, to read from; None where that is no PIPE. Not beside communicate() or stream()."""
         return self._file("stdout", "rb")
 
     @property
-    def stderr(self) -> io.FileIO | None:
+    def stderr(self) -> io.RawIOBase | None:
         """As `stdout`."""
         return self._file("stderr", "rb")
 
-    def _file(self, name: str, mode: str) -> io.FileIO | None:
+    def _file(self, name: str, mode: str) -> io.RawIOBase | None:
         if name not in self._files:
             descriptor = self._pipes.take(name)
             if descriptor is None:
                 return None
-            self._files[name] = io.FileIO(descriptor, mode)
+            self._files[name] = self._pipes.medium.file(descriptor, mode)
         return self._files[name]
 
     def communicate(self, given: bytes | None = None, timeout: float | None = None) -> tuple[bytes, bytes]:
@@ -183,14 +180,14 @@ class ContainerProcess:
 
         After a ContainerTimeout nothing is lost: call it again, without `given`.
         """
-        return carry_out(self._conversation.communicating(given, timeout, patient=True))
+        return carry_out(self._conversation.communicating(given, timeout, patient=True), self._pipes.medium)
 
     def stream(self, timeout: float | None = None) -> Iterator[tuple[str, bytes]]:
         """What it writes, as it arrives: ("stdout" or "stderr", bytes), until both have ended. Raises ContainerTimeout.
 
         Between two streams that said something at the same moment the kernel knows no order.
         """
-        exchange = self._conversation.begin(None, deadline_of(timeout))
+        exchange = self._conversation.begin(None, self._conversation.deadline_of(timeout))
         yield from self._pipes.drive(exchange)
         if not exchange.over:
             raise self._conversation.late(timeout)
@@ -213,11 +210,12 @@ class ContainerProcess:
 
     def poll(self) -> int | None:
         """Its returncode, or None while it runs."""
-        return carry_out(self._conversation.ending(0.0, patient=True))
+        return carry_out(self._conversation.ending(0.0, patient=True), self._pipes.medium)
 
     def wait(self, timeout: float | None = None) -> int:
         """Wait until it ended: its returncode. It kills nothing. Raises ContainerTimeout."""
-        returncode = carry_out(self._conversation.ending(deadline_of(timeout), patient=True))
+        deadline = self._conversation.deadline_of(timeout)
+        returncode = carry_out(self._conversation.ending(deadline, patient=True), self._pipes.medium)
         if returncode is None:
             raise self._conversation.late(timeout)
         return returncode

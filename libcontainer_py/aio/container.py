@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-import os
-import time
+from math import inf
 from typing import overload
 
 from libcontainer_py import command, container, further
@@ -12,9 +11,8 @@ from libcontainer_py.aio.process import ContainerProcess
 from libcontainer_py.aio.terminal import Terminal
 from libcontainer_py.errors import CgroupError, ContainerNotFound, ContainerTimeout
 from libcontainer_py.lifecycle import Operation, require, status_of
-from libcontainer_py.spawned import deadline_of
 from libcontainer_py.streams import MAX_OUTPUT, PIPE
-from libcontainer_py.waiting import Wait, insisting
+from libcontainer_py.waiting import Wait, insisting, medium_of
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -36,8 +34,7 @@ if TYPE_CHECKING:
     from libcontainer_py.spec import Resources, State
     from libcontainer_py.spec.config import Capabilities, Process, Rlimit, User
     from libcontainer_py.stats import Sample, Stats
-
-_LONGEST_WAIT = 1.0
+    from libcontainer_py.waiting import Medium
 
 
 class Container:
@@ -82,9 +79,14 @@ class Container:
         try:
             if self._owner:
                 init = self._record.init
-                await carry_out(insisting(lambda: self._backend.destroying(self.id, force=True, init=init)))
+                steps = insisting(lambda: self._backend.destroying(self.id, force=True, init=init))
+                await carry_out(steps, self._medium)
         finally:
             self.close()
+
+    @property
+    def _medium(self) -> Medium:
+        return medium_of(self._backend)
 
     # -- what it is, and how --------------------------------------------------------------------------------------
 
@@ -190,7 +192,8 @@ class Container:
 
         Raises IllegalOperation, StartError, ProgramNotFound, ContainerTimeout, ContainerNotFound.
         """
-        await carry_out(self._backend.releasing(self.id, timeout=timeout, init=self._record.init))
+        steps = self._backend.releasing(self.id, timeout=timeout, init=self._record.init)
+        await carry_out(steps, self._medium)
 
     async def start(self, *, timeout: float | None = None) -> None:
         """As `exec()`, but a container that is gone has stopped, as for every verb of a handle."""
@@ -219,30 +222,30 @@ class Container:
     async def update(self, resources: Resources) -> None:
         """Change limits while it is there. Raises IllegalOperation, ConfigError, CgroupError, ContainerNotFound."""
         limits = container.limits(resources)
-        await carry_out(self._backend.updating(self.id, limits, init=self._record.init))
+        await carry_out(self._backend.updating(self.id, limits, init=self._record.init), self._medium)
 
     async def wait(self, timeout: float | None = None) -> ExitStatus:
         """Wait until init ended, `timeout` seconds at most. It kills nothing. Raises ContainerTimeout."""
-        deadline = deadline_of(timeout)
+        medium = self._medium
+        deadline = inf if timeout is None else medium.now() + timeout
         while True:
             try:
                 return self._handle.wait(0)
             except ContainerTimeout as late:
-                now = time.monotonic()
+                now = medium.now()
                 if now >= deadline:
                     reason = f"container {self.id!r} did not end within {timeout:g} s"
                     raise ContainerTimeout(reason, timeout=timeout) from late
             pidfds = self._backend.pidfds(self._record)
             try:
-                # not for long: a thread may let somebody join, whom we have to reap before init can end
-                await ready(Wait(tuple(pidfds), until=min(deadline, now + _LONGEST_WAIT)))
+                await ready(Wait(tuple(pidfds), until=min(deadline, now + medium.longest_wait)), medium)
             finally:
                 for pidfd in pidfds:
-                    os.close(pidfd)
+                    medium.close(pidfd)
 
     def events(self) -> Events:
         """What happens to it from now on: an asynchronous iterator that ends after `Exited`. Raises ContainerError."""
-        return Events(self._handle.events())
+        return Events(self._handle.events(), self._medium)
 
     # -- further processes ----------------------------------------------------------------------------------------
 
@@ -321,7 +324,7 @@ class Container:
 
     async def delete(self, *, force: bool = False) -> None:
         """Remove it and all that was made for it. Raises IllegalOperation, ContainerNotFound, CgroupError."""
-        await carry_out(self._backend.destroying(self.id, force=force, init=self._record.init))
+        await carry_out(self._backend.destroying(self.id, force=force, init=self._record.init), self._medium)
 
     def close(self) -> None:
         """Give up the handle; the container goes on. Its terminal is closed, which hangs up."""
@@ -361,16 +364,18 @@ async def run_in(
     require(record.id, Operation.SPAWN, status_of(backend.observe(record)))
     streams = (stdin, stdout, stderr)
     return await carry_out(
-        further.running(backend, record, agreed, streams, env=env, cwd=cwd, user=user, patient=False)
+        further.running(backend, record, agreed, streams, env=env, cwd=cwd, user=user, patient=False),
+        medium_of(backend),
     )
 
 
 class Events:
     """The events of one container: an asynchronous iterator, and context manager. See `libcontainer_py.Events`."""
 
-    def __init__(self, watched: events.Events) -> None:
+    def __init__(self, watched: events.Events, medium: Medium) -> None:
         """For Container.events() alone."""
         self._events = watched
+        self._medium = medium
 
     def __repr__(self) -> str:
         return repr(self._events)
@@ -391,15 +396,15 @@ class Events:
 
     async def next(self, timeout: float | None = None) -> events.Event | None:
         """The next event; None after the last one. Raises ContainerTimeout, and ValueError after close()."""
-        deadline = deadline_of(timeout)
+        deadline = inf if timeout is None else self._medium.now() + timeout
         while True:
             try:
                 return self._events.next(0)
             except ContainerTimeout as error:
-                if time.monotonic() >= deadline:
+                if self._medium.now() >= deadline:
                     error.timeout = timeout
                     raise
-            await ready(Wait((self._events.fileno(),), until=deadline))
+            await ready(Wait((self._events.fileno(),), until=deadline), self._medium)
 
     def __aiter__(self) -> Events:
         return self

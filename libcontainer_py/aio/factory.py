@@ -5,6 +5,7 @@ from __future__ import annotations
 from libcontainer_py import factory
 from libcontainer_py.aio.container import Container
 from libcontainer_py.aio.loop import carry_out, stepwise, turn
+from libcontainer_py.waiting import medium_of
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -67,8 +68,8 @@ class Factory:
         await turn()
         taker = factory.taker_of(console_socket, container_id)
         with taker, factory.listeners(pid_file, pidfd_socket, container_id) as told:
-            request = request._replace(terminal=taker, listener=told)
-            record = await carry_out(stepwise(self.backend).creating(request))
+            steps = stepwise(self.backend).creating(request._replace(terminal=taker, listener=told))
+            record = await carry_out(steps, medium_of(self.backend))
         return Container.of(self.backend, record, owner=True, terminal=taker.terminal)
 
     def directory(self, container_id: str) -> str:
@@ -89,7 +90,7 @@ class Factory:
 
     async def delete(self, container_id: str, *, force: bool = False) -> None:
         """Remove a container by its id; it needs no readable state. With `force` any, and a missing one is silent."""
-        await carry_out(stepwise(self.backend).destroying(container_id, force=force))
+        await carry_out(stepwise(self.backend).destroying(container_id, force=force), medium_of(self.backend))
 
     async def sweep(self) -> builtins.list[Swept]:
         """Remove what crashes left, where it is proven that nobody needs it: at once, some milliseconds for each."""

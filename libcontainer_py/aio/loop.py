@@ -14,10 +14,11 @@ from libcontainer_py import waiting
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from collections.abc import Callable
     from typing import TypeVar
 
     from libcontainer_py.backends.base import Backend, Stepwise
-    from libcontainer_py.waiting import Steps, Wait
+    from libcontainer_py.waiting import Imagined, Medium, Steps, Wait
 
     Value = TypeVar("Value")
     Queue = deque[asyncio.Future[None]]
@@ -48,11 +49,17 @@ def _next(loop: asyncio.AbstractEventLoop, queue: Queue) -> None:
         loop.call_soon(_next, loop, queue)
 
 
-async def ready(wait: Wait) -> frozenset[int]:
+_ROUNDS = 10
+"""How often an event loop goes around before an imagined clock jumps: as long as it takes others to come to wait."""
+
+
+async def ready(wait: Wait, medium: Medium = waiting.KERNEL) -> frozenset[int]:
     """Wait for it: the descriptors that are ready; none: the time has come.
 
     A loop has one reader of a descriptor. So it gets another one of each, and several tasks can wait for the same.
     """
+    if medium is not waiting.KERNEL:
+        return await _imagine(wait, cast("Imagined", medium))
     loop = asyncio.get_running_loop()
     told: asyncio.Future[None] = loop.create_future()
     found: set[int] = set()
@@ -81,7 +88,35 @@ async def ready(wait: Wait) -> frozenset[int]:
     return frozenset(found)
 
 
-async def carry_out(steps: Steps[Value]) -> Value:
+async def _imagine(wait: Wait, medium: Imagined) -> frozenset[int]:
+    """Wait for what no loop can wait for: look, let others go on, and let time jump when nobody does anything."""
+    loop = asyncio.get_running_loop()
+    changed = asyncio.Event()
+    forget = medium.expect(wait)
+    ignore = medium.listen(lambda: _call(loop, changed.set))
+    try:
+        while (found := medium.look(wait)) is None:
+            changed.clear()
+            for _ in range(_ROUNDS):
+                await asyncio.sleep(0)
+                if changed.is_set():
+                    break
+            else:
+                if medium.look(wait) is None and not medium.jump():
+                    await changed.wait()
+        return found
+    finally:
+        ignore()
+        forget()
+
+
+def _call(loop: asyncio.AbstractEventLoop, callback: Callable[[], None]) -> None:
+    """From any thread; a loop that was closed needs to hear of nothing."""
+    if not loop.is_closed():
+        loop.call_soon_threadsafe(callback)
+
+
+async def carry_out(steps: Steps[Value], medium: Medium = waiting.KERNEL) -> Value:
     """Take the steps to their end. A cancellation is thrown into them, and they clean up, which no other interrupts.
 
     They begin at once, since they may be somebody's cleaning up, which has to begin.
@@ -91,14 +126,14 @@ async def carry_out(steps: Steps[Value]) -> Value:
         wait = next(steps)
         while True:
             try:
-                answer = await ready(wait)
+                answer = await ready(wait, medium)
                 await turn()
             except asyncio.CancelledError as error:
                 wait = steps.send(frozenset()) if cancelled else steps.throw(error)
                 cancelled = True
             except GeneratorExit:
                 # the loop was closed on us, and nothing can be awaited any more
-                waiting.abandon(steps, asyncio.CancelledError())
+                waiting.abandon(steps, asyncio.CancelledError(), medium)
                 raise
             except BaseException as error:  # noqa: BLE001  (thrown into the steps, which raise it again)
                 wait = steps.throw(error)

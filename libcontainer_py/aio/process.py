@@ -2,14 +2,11 @@
 
 from __future__ import annotations
 
-import os
-import time
-
 from libcontainer_py.aio.loop import carry_out, ready
 from libcontainer_py.aio.terminal import Terminal
 from libcontainer_py.command import KILL_TIMEOUT
 from libcontainer_py.process import signal_number
-from libcontainer_py.spawned import deadline_of, resize
+from libcontainer_py.spawned import resize
 from libcontainer_py.waiting import Wait
 
 TYPE_CHECKING = False
@@ -18,7 +15,7 @@ if TYPE_CHECKING:
     from types import TracebackType
 
     from libcontainer_py.spawned import Conversation
-    from libcontainer_py.waiting import Steps
+    from libcontainer_py.waiting import Medium, Steps
 
 _SIGTERM, _SIGKILL = 15, 9
 
@@ -65,7 +62,7 @@ class ContainerProcess:
         if error is not None:
             self.kill()
         self.close()
-        await carry_out(self._leaving())
+        await carry_out(self._leaving(), self._medium)
 
     def _leaving(self) -> Steps[None]:
         spawned = self._conversation.spawned
@@ -74,10 +71,14 @@ class ContainerProcess:
                 yield Wait((spawned.fileno(),))
         except BaseException:
             self.kill()
-            deadline = time.monotonic() + KILL_TIMEOUT
-            while spawned.wait(timeout=0) is None and time.monotonic() < deadline:
+            deadline = self._medium.now() + KILL_TIMEOUT
+            while spawned.wait(timeout=0) is None and self._medium.now() < deadline:
                 yield Wait((spawned.fileno(),), until=deadline)
             raise
+
+    @property
+    def _medium(self) -> Medium:
+        return self._conversation.pipes.medium
 
     # -- streams --------------------------------------------------------------------------------------------------
 
@@ -90,7 +91,7 @@ class ContainerProcess:
 
         After a ContainerTimeout, or when it was cancelled, nothing is lost: call it again, without `given`.
         """
-        return await carry_out(self._conversation.communicating(given, timeout, patient=False))
+        return await carry_out(self._conversation.communicating(given, timeout, patient=False), self._medium)
 
     async def stream(self, timeout: float | None = None) -> AsyncIterator[tuple[str, bytes]]:
         """What it writes, as it arrives: ("stdout" or "stderr", bytes), until both have ended. Raises ContainerTimeout.
@@ -98,9 +99,9 @@ class ContainerProcess:
         Its standard input is closed, unless `write` was called before.
         """
         pipes = self._conversation.pipes
-        exchange = self._conversation.begin(None, deadline_of(timeout))
-        while not exchange.over and exchange.left(time.monotonic()):
-            descriptors = await ready(pipes.wants(exchange))
+        exchange = self._conversation.begin(None, self._conversation.deadline_of(timeout))
+        while not exchange.over and exchange.left(self._medium.now()):
+            descriptors = await ready(pipes.wants(exchange), self._medium)
             for item in pipes.step(exchange, descriptors):
                 yield item
         if not exchange.over:
@@ -115,22 +116,22 @@ class ContainerProcess:
             self._stdin = self._conversation.pipes.take("stdin")
             if self._stdin is None:
                 raise ValueError("its standard input is no PIPE, or was closed")
-            os.set_blocking(self._stdin, False)
+            self._medium.unblock(self._stdin)
         left = memoryview(data)
         while left:
             try:
-                left = left[os.write(self._stdin, left) :]
+                left = left[self._medium.write(self._stdin, left) :]
             except BlockingIOError:
-                await ready(Wait(writing=(self._stdin,)))
+                await ready(Wait(writing=(self._stdin,)), self._medium)
 
     def write_eof(self) -> None:
         """Close its standard input."""
         if self._stdin is not None:
-            os.close(self._stdin)
+            self._medium.close(self._stdin)
         else:
             descriptor = self._conversation.pipes.take("stdin")
             if descriptor is not None:
-                os.close(descriptor)
+                self._medium.close(descriptor)
         self._stdin = None
 
     # -- its end --------------------------------------------------------------------------------------------------
@@ -151,7 +152,8 @@ class ContainerProcess:
 
     async def wait(self, timeout: float | None = None) -> int:
         """Wait until it ended: its returncode. It kills nothing. Raises ContainerTimeout."""
-        returncode = await carry_out(self._conversation.ending(deadline_of(timeout), patient=False))
+        deadline = self._conversation.deadline_of(timeout)
+        returncode = await carry_out(self._conversation.ending(deadline, patient=False), self._medium)
         if returncode is None:
             raise self._conversation.late(timeout)
         return returncode

@@ -13,6 +13,7 @@ from libcontainer_py.sandbox.making import Patient, new_id, removing
 from libcontainer_py.sandbox.oneshot import running
 from libcontainer_py.sandbox.options import looked_through
 from libcontainer_py.waiting import carry_out as block
+from libcontainer_py.waiting import medium_of
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -65,7 +66,8 @@ async def run_any(args: Sequence[str], factory: Factory | None, options: AnyRun)
     """`run` with the types of its arguments left open."""
     backend = (factory if factory is not None else Factory()).backend
     await turn()
-    return await carry_out(running(args, **options, backend=backend, stepwise=stepwise(backend)))
+    steps = running(args, **options, backend=backend, stepwise=stepwise(backend))
+    return await carry_out(steps, medium_of(backend))
 
 
 class Sandbox:
@@ -112,7 +114,8 @@ class Sandbox:
             raise RuntimeError("this sandbox was entered before")
         self._made = _Made(self._factory.backend, new_id())
         verbs = stepwise(self._factory.backend)
-        record = await carry_out(beginning(verbs, self._made.id, self._options))
+        steps = beginning(verbs, self._made.id, self._options)
+        record = await carry_out(steps, medium_of(self._factory.backend))
         self._there = Container.of(self._factory.backend, record, owner=True), record
         keep(self._made)
         return self
@@ -136,7 +139,8 @@ class Sandbox:
     async def close(self) -> None:
         """Kill all that runs in it, and remove it; silent when repeated, and in a process that was forked."""
         if self._made is not None and self._made.is_ours:
-            await carry_out(removing(stepwise(self._factory.backend), self._made.id))
+            backend = self._factory.backend
+            await carry_out(removing(stepwise(backend), self._made.id), medium_of(backend))
             let_go(self._made)
 
     async def spawn(
@@ -197,5 +201,5 @@ class _Made:
 
     def close(self) -> None:
         if self.is_ours:
-            block(removing(Patient(self._backend), self.id))
+            block(removing(Patient(self._backend), self.id), medium_of(self._backend))
             let_go(self)

@@ -17,8 +17,6 @@ but `patient`: they block, on the clock of the host.
 
 from __future__ import annotations
 
-import os
-import time
 import warnings
 from contextlib import ExitStack
 
@@ -37,7 +35,7 @@ from libcontainer_py.errors import (
 )
 from libcontainer_py.lifecycle import Facts, Operation, Status, refusal, require, status_of
 from libcontainer_py.record import Intent, Swept
-from libcontainer_py.waiting import Wait, carry_out
+from libcontainer_py.waiting import KERNEL, Wait, carry_out
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -60,7 +58,7 @@ if TYPE_CHECKING:
     from libcontainer_py.record import Init, Record
     from libcontainer_py.spec import Resources
     from libcontainer_py.stats import Stats
-    from libcontainer_py.waiting import Steps
+    from libcontainer_py.waiting import Medium, Steps
 
 START_TIMEOUT = 10.0
 """Seconds that a start waits for init's `0`: a live init answers at once."""
@@ -71,7 +69,6 @@ KILL_TIMEOUT = 10.0
 EMPTY_AGE = 60.0
 """Seconds after which an empty directory with nothing of ours in it counts as abandoned."""
 _SIGKILL = 9
-_LONGEST_WAIT = 1.0
 _PAUSES = (0.001, 0.02)
 """Seconds between two looks at a lock that somebody holds, at first and later: the kernel tells nobody."""
 
@@ -82,6 +79,11 @@ class Procedures:
     def __init__(self, store: Store, host: Host) -> None:
         self.store = store
         self.host = host
+
+    @property
+    def medium(self) -> Medium:
+        """What time is here, and what a descriptor."""
+        return KERNEL
 
     @property
     def root(self) -> str:
@@ -157,13 +159,13 @@ class Procedures:
         if patient:
             held.enter_context(self.store.lock(container_id, timeout=timeout))
             return
-        until = time.monotonic() + timeout
+        until = self.medium.now() + timeout
         pause = _PAUSES[0]
         while True:
             try:
                 held.enter_context(self.store.lock(container_id, timeout=0))
             except ContainerTimeout as error:
-                now = time.monotonic()
+                now = self.medium.now()
                 if now >= until:
                     error.timeout = timeout
                     raise
@@ -176,14 +178,14 @@ class Procedures:
         """Wait until it ended; None: not within `timeout` seconds."""
         if patient:
             return self.host.wait(init, timeout=timeout)
-        until = time.monotonic() + timeout
-        while (ended := self.host.wait(init, timeout=0)) is None and (now := time.monotonic()) < until:
+        until = self.medium.now() + timeout
+        while (ended := self.host.wait(init, timeout=0)) is None and (now := self.medium.now()) < until:
             descriptors = self.host.pidfds(init)
             try:
-                yield Wait(tuple(descriptors), until=min(until, now + _LONGEST_WAIT))
+                yield Wait(tuple(descriptors), until=min(until, now + self.medium.longest_wait))
             finally:
                 for descriptor in descriptors:
-                    os.close(descriptor)
+                    self.medium.close(descriptor)
         return ended
 
     def _undo(self, container_id: str, intent: Intent) -> None:

@@ -14,7 +14,7 @@ from libcontainer_py.sandbox.making import Patient, making, new_id, removing
 from libcontainer_py.sandbox.options import looked_through, user_of
 from libcontainer_py.spec.config import User
 from libcontainer_py.streams import DEVNULL, MAX_OUTPUT, PIPE
-from libcontainer_py.waiting import carry_out
+from libcontainer_py.waiting import carry_out, medium_of
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -83,7 +83,7 @@ class Sandbox:
         self._root: str = options.rootfs or "/"
         self._owner: int = os.getpid()
         backend = self._factory.backend
-        record = carry_out(beginning(Patient(backend), self._id, options))
+        record = carry_out(beginning(Patient(backend), self._id, options), medium_of(backend))
         self._container: Container = Container.of(backend, record, owner=True)
         keep(self)
 
@@ -106,7 +106,8 @@ class Sandbox:
     def close(self) -> None:
         """Kill all that runs in it, and remove it; silent when repeated, and in a process that was forked."""
         if self._owner == os.getpid():
-            carry_out(removing(Patient(self._factory.backend), self._id))
+            backend = self._factory.backend
+            carry_out(removing(Patient(backend), self._id), medium_of(backend))
             let_go(self)
 
     def spawn(

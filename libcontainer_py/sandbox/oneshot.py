@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from typing import Literal, overload
 
 from libcontainer_py import command
@@ -12,7 +11,7 @@ from libcontainer_py.pipes import Pipes
 from libcontainer_py.sandbox.making import Patient, making, new_id, removing
 from libcontainer_py.sandbox.options import looked_through
 from libcontainer_py.streams import MAX_OUTPUT, PIPE
-from libcontainer_py.waiting import carry_out
+from libcontainer_py.waiting import carry_out, medium_of
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -147,6 +146,7 @@ def run(
     Raises ConfigError (with every problem), ProgramNotFound, StartError and ContainerTimeout (with `result`),
     CommandFailed, CgroupError, CreateError, UnsupportedPlatform and the other errors of `Factory.create`.
     """
+    backend = (factory if factory is not None else Factory()).backend
     return carry_out(
         running(
             args,
@@ -168,9 +168,10 @@ def run(
             encoding=encoding,
             max_output=max_output,
             check=check,
-            backend=(factory if factory is not None else Factory()).backend,
+            backend=backend,
             stepwise=None,
-        )
+        ),
+        medium_of(backend),
     )
 
 
@@ -222,7 +223,7 @@ def running(
     )
     verbs = Patient(backend) if stepwise is None else stepwise
     container_id = new_id()
-    with Pipes(command.stdin_of(agreed, stdin), stdout, stderr) as pipes:
+    with Pipes(command.stdin_of(agreed, stdin), stdout, stderr, medium_of(backend)) as pipes:
         try:
             record = yield from making(verbs, container_id, agreed.args, options, pipes.given)
             pipes.release()
@@ -252,7 +253,7 @@ class _Whole:
 
     def __exit__(self, *error: object) -> None:
         if self._pidfd is not None:
-            os.close(self._pidfd)
+            medium_of(self._backend).close(self._pidfd)
 
     def fileno(self) -> int | None:
         return self._pidfd

@@ -15,7 +15,7 @@ from libcontainer_py.backends.memory import MemoryBackend, MemoryDirectory
 from libcontainer_py.backends.procedures import Procedures
 from libcontainer_py.errors import HookError
 from libcontainer_py.lifecycle import status_of
-from libcontainer_py.spec import CPU, Hook, Hooks, Linux, Namespace, Pids, Resources, Root, Spec
+from libcontainer_py.spec import CPU, Hook, Hooks, Linux, Namespace, Pids, Process, Resources, Root, Spec
 
 REQUEST = CreateRequest("web", "/bundle")
 LIMITS = Resources(pids=Pids(limit=5), cpu=CPU(shares=512))
@@ -129,6 +129,7 @@ def hooked(**kinds: int) -> Spec:
     """A Spec with so many hooks of each kind; their paths are `/<kind>/<number>`."""
     hooks = {kind: [Hook(path=f"/{kind}/{number}") for number in range(count)] for kind, count in kinds.items()}
     return Spec(
+        process=Process(args=("true",), cwd="/"),
         root=Root(path="rootfs"),
         hooks=Hooks(**hooks),
         linux=Linux(namespaces=[Namespace(type="pid"), Namespace(type="mount")], resources=LIMITS),

@@ -27,7 +27,7 @@ from libcontainer_py import (
 )
 from libcontainer_py.backends.base import Failure
 from libcontainer_py.backends.memory import MemoryProgram
-from libcontainer_py.spec import Linux, Namespace, Pids, Resources, Root
+from libcontainer_py.spec import Linux, Namespace, Pids, Process, Resources, Root
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -35,7 +35,11 @@ if TYPE_CHECKING:
 
 pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="needs an event loop that waits for pipes")
 
-SPEC = Spec(root=Root(path="rootfs"), linux=Linux(namespaces=(Namespace(type="pid"),)))
+SPEC = Spec(
+    root=Root(path="rootfs"),
+    process=Process(args=("true",), cwd="/"),
+    linux=Linux(namespaces=(Namespace(type="pid"), Namespace(type="mount"))),
+)
 SIGSTOP, SIGCONT = 19, 18
 
 

@@ -6,7 +6,7 @@ from libcontainer_py.backends.memory import MemoryBackend
 from libcontainer_py.container import Container
 from libcontainer_py.factory import Factory
 from libcontainer_py.process import ExitStatus
-from libcontainer_py.spec import Linux, Memory, Namespace, Pids, Resources, Root, Spec
+from libcontainer_py.spec import Linux, Memory, Namespace, Pids, Process, Resources, Root, Spec
 
 CGROUP = "/sys/fs/cgroup/web"
 
@@ -79,7 +79,11 @@ def test_statistics_in_memory() -> None:
             "rdma": {"mlx5_1": {"hcaHandles": 3}},
         }
     )
-    spec = Spec(root=Root(path="rootfs"), linux=Linux(namespaces=[Namespace(type="mount")], resources=resources))
+    spec = Spec(
+        root=Root(path="rootfs"),
+        process=Process(args=("true",), cwd="/"),
+        linux=Linux(namespaces=[Namespace(type="mount")], resources=resources),
+    )
     container = Factory(backend=backend).create("web", spec)
     found = container.stats()
     assert found.memory is not None

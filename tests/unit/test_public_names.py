@@ -16,13 +16,13 @@ from pathlib import Path
 import pytest
 
 import libcontainer_py
-from libcontainer_py import errors
+from libcontainer_py import errors, testing
 
 SNAPSHOT = Path(__file__).with_name("public-names.txt")
 CHECKOUT = Path(__file__).parents[2]
 
 # Beside the names of the package itself: modules that are public as modules.
-PUBLIC_MODULES = ("libcontainer_py.aio", "libcontainer_py.lifecycle", "libcontainer_py.spec")
+PUBLIC_MODULES = ("libcontainer_py.aio", "libcontainer_py.lifecycle", "libcontainer_py.spec", "libcontainer_py.testing")
 
 
 def public_names(module: object) -> list[str]:
@@ -119,6 +119,18 @@ def test_snapshot() -> None:
         SNAPSHOT.write_text(now, encoding="utf-8")
         pytest.skip(f"{SNAPSHOT.name} was written anew: read the difference")
     assert now.splitlines() == SNAPSHOT.read_text(encoding="utf-8").splitlines()
+
+
+@pytest.mark.parametrize("name", testing.__all__)
+def test_each_name_of_the_kit_is_there(name: str) -> None:
+    assert getattr(testing, name) is not None
+    assert name in dir(testing)
+
+
+def test_a_wrong_name_of_the_kit() -> None:
+    assert set(testing.__all__) == set(testing._HOMES)
+    with pytest.raises(AttributeError, match="FakeFactori"):
+        _ = testing.FakeFactori  # type: ignore[attr-defined]  # the point of the test
 
 
 @pytest.mark.parametrize("name", libcontainer_py.__all__)

@@ -6,14 +6,16 @@ import pytest
 
 from libcontainer_py import Container, Factory, IllegalOperation, MemoryBackend, Spec, Status
 from libcontainer_py.backends.memory import MemoryProgram
-from libcontainer_py.spec import Linux, Namespace, Root
+from libcontainer_py.spec import Linux, Namespace, Process, Root
 
 TERM, USR1 = 15, 10
 
 
 def running(backend: MemoryBackend, *kinds: str) -> Container:
-    linux = Linux(namespaces=tuple(Namespace(type=kind) for kind in kinds))
-    container = Factory(backend=backend).create("web", Spec(root=Root(path="rootfs"), linux=linux))
+    linux = Linux(namespaces=tuple(Namespace(type=kind) for kind in ("mount", *kinds)))
+    container = Factory(backend=backend).create(
+        "web", Spec(root=Root(path="rootfs"), process=Process(args=("true",), cwd="/"), linux=linux)
+    )
     container.start()
     return container
 

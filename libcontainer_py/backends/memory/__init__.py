@@ -21,6 +21,7 @@ from __future__ import annotations
 from libcontainer_py.backends.memory.birth import MemoryBirth
 from libcontainer_py.backends.memory.clock import MemoryClock
 from libcontainer_py.backends.memory.host import MemoryHost
+from libcontainer_py.backends.memory.medium import MemoryMedium
 from libcontainer_py.backends.memory.processes import (
     HookRun,
     MemoryCgroup,
@@ -48,6 +49,7 @@ __all__ = [
     "MemoryFifo",
     "MemoryGate",
     "MemoryHost",
+    "MemoryMedium",
     "MemoryPreparation",
     "MemoryProcess",
     "MemoryProgram",
@@ -65,6 +67,11 @@ class MemoryBackend(Procedures):
     def __init__(self, *, program: MemoryProgram | None = None, root: str = "/run/memory") -> None:
         host = MemoryHost(program=program)
         super().__init__(MemoryStore(host, root=root), host)
+
+    @property
+    def medium(self) -> MemoryMedium:
+        """Its virtual clock, and descriptors that are its own."""
+        return self.host.medium
 
     def crash(self) -> None:
         """Kill -9 of the process that uses the library: its locks and descriptors go, and inits not let go yet.

@@ -10,6 +10,7 @@ from typing import Any
 from libcontainer_py.backends.base import Exit, Failure, Measured
 from libcontainer_py.backends.memory.birth import MemoryBirth
 from libcontainer_py.backends.memory.clock import FOREVER, MemoryClock
+from libcontainer_py.backends.memory.medium import MemoryMedium
 from libcontainer_py.backends.memory.processes import (
     HookRun,
     MemoryCgroup,
@@ -18,9 +19,10 @@ from libcontainer_py.backends.memory.processes import (
     MemoryProcess,
     MemoryProgram,
 )
+from libcontainer_py.backends.memory.scripts import Call, Scripts
 from libcontainer_py.backends.memory.spawned import MemorySpawned
 from libcontainer_py.backends.memory.watching import MemoryWatch
-from libcontainer_py.errors import CgroupError, HookError, ProgramNotFound
+from libcontainer_py.errors import CgroupError, HookError, ProgramNotFound, StartError
 from libcontainer_py.lifecycle import Operation, Status, refusal
 from libcontainer_py.record import Init, Intent
 
@@ -55,6 +57,10 @@ class MemoryHost:
 
     def __init__(self, *, program: MemoryProgram | None = None) -> None:
         self.clock: MemoryClock = MemoryClock()
+        self.medium: MemoryMedium = MemoryMedium(self.clock)
+        self.scripts: Scripts = Scripts(self)
+        self.choose: Callable[[str, tuple[str, ...]], MemoryProgram] | None = None
+        """What the program of these words is, in the container of this id; None: always `program`."""
         self.program: MemoryProgram = program if program is not None else MemoryProgram()
         self.processes: dict[Init, MemoryProcess] = {}
         self.cgroups: dict[str, MemoryCgroup] = {}
@@ -65,6 +71,7 @@ class MemoryHost:
         self._pid = 100
         self._start = 1000
         self._inode = 5000
+        self._busy: set[MemoryProcess] = set()
         self._creator = self.spawn().init
 
     # -- what tests do to it --------------------------------------------------------------------------------------
@@ -85,13 +92,31 @@ class MemoryHost:
         with self.clock.changed:
             process = self.processes[init]
             if process.alive:
+                self._account(process)
                 process.returncode = returncode
+                self.scripts.forget(process)
                 process.close_terminal()
                 process.tell()
-                for other in self.processes.values():
+                while process.opened:
+                    self.medium.close(process.opened.pop())
+                for other in tuple(self.processes.values()):
                     if other.alive and other.leader == init:
                         self.end(other.init, -SIGKILL)
+                reaper = self.processes.get(process.reaper) if process.reaper is not None else None
+                if reaper is not None:
+                    reaper.command = None
+                    reaper.children_seconds += process.cpu_seconds + process.children_seconds
+                    self.end(reaper.init, returncode)
                 self.clock.changed.notify_all()
+
+    def _account(self, process: MemoryProcess) -> None:
+        """What it has used is its cgroup's from now on."""
+        self.charge(process)
+        self._busy.discard(process)
+        for path in process.cgroups:
+            if path in self.cgroups:
+                self.cgroups[path].cpu_seconds += process.cpu_seconds
+        process.memory = 0
 
     def reuse_pid(self, init: Init) -> MemoryProcess:
         """Its pid belongs to another process from now on. Where it lived, it was killed and reaped by a stranger."""
@@ -190,10 +215,12 @@ class MemoryHost:
         with self.clock.changed:
             process = self.spawn(self._creator)
             process.phase = "born"
-            process.program = self.program
+            if not preparation.idle:
+                process.program = self._program(preparation.container_id, preparation.args)
             process.private = preparation.private_pid_namespace
             process.cgroups = preparation.cgroup_paths
             process.preparation = preparation
+            self._open_streams(process, preparation.streams)
             return MemoryBirth(self, preparation, process)
 
     def alive(self, init: Init) -> bool:
@@ -230,17 +257,68 @@ class MemoryHost:
         with self.clock.changed:
             if not self.alive(record.init):
                 raise refusal(record.id, Operation.SPAWN, Status.STOPPED)
-            if not self.program.found or not request.args:
+            words = request.args or (request.process.args if request.process is not None else ())
+            program = self._program(record.id, words)
+            if not program.found or not words:
                 raise ProgramNotFound(
                     "executable file not found in $PATH", container_id=record.id, step="program", errno=errno.ENOENT
                 )
+            init = self.processes[record.init]
+            # who brings it in is there for a moment too
+            self._check_room(record, init, 2 if record.private_pid_namespace else 1)
+            if program.failure is not None:
+                failure = program.failure
+                raise StartError(failure.text, container_id=record.id, step=failure.step, errno=failure.errno)
             process = self.spawn(self._creator)
-            process.program = self.program
-            process.cgroups = self.processes[record.init].cgroups
+            process.program = program
+            process.cgroups = init.cgroups
             process.leader = record.init if record.private_pid_namespace else None
+            self._open_streams(process, {"stdin": request.stdin, "stdout": request.stdout, "stderr": request.stderr})
             if request.terminal is not None:
                 request.terminal.take(process.open_terminal())
+            env = {**(init.preparation.env if init.preparation is not None else {}), **(request.env or {})}
+            self._execute(process, record.id, words, env)
+            self.clock.changed.notify_all()
             return MemorySpawned(self, process)
+
+    def _program(self, container_id: str, args: tuple[str, ...]) -> MemoryProgram:
+        return self.program if self.choose is None else self.choose(container_id, args)
+
+    def _check_room(self, record: Record, init: MemoryProcess, count: int) -> None:
+        for path in init.cgroups:
+            if len(self.members(path)) + count > self.cgroups[path].most_tasks:
+                self.cgroups[path].refused += 1
+                text = "clone (linux.namespaces): clone3: Resource temporarily unavailable"
+                raise StartError(text, container_id=record.id, step="clone", errno=errno.EAGAIN)
+
+    def _open_streams(self, process: MemoryProcess, given: Mapping[str, int | None]) -> None:
+        """Those of the caller, duplicated. Who inherits writes to this process's own, and reads nothing."""
+        for number, (name, descriptor) in enumerate(given.items()):
+            if descriptor is None and number > 0:
+                process.streams[name] = number
+            elif descriptor is not None and descriptor >= 0:
+                process.streams[name] = self.medium.duplicate(descriptor)
+                process.opened.append(process.streams[name])
+
+    def _execute(
+        self, process: MemoryProcess, container_id: str, args: tuple[str, ...], env: Mapping[str, str]
+    ) -> None:
+        """It becomes its program."""
+        process.handlers.update(process.program.ends_on)
+        if process.terminal >= 0:
+            process.streams = dict.fromkeys(("stdin", "stdout", "stderr"), process.terminal)
+        self.scripts.begin(process, Call(container_id, args, env, process.init.pid, self.clock.now))
+
+    def _execute_below(self, reaper: MemoryProcess, preparation: MemoryPreparation) -> None:
+        """The program of an init that reaps is its child."""
+        command = self.spawn(reaper.init)
+        command.program, reaper.program = reaper.program, MemoryProgram()
+        command.cgroups = reaper.cgroups
+        command.leader = command.reaper = reaper.init
+        command.streams, reaper.streams = reaper.streams, {}
+        command.opened, reaper.opened = reaper.opened, []
+        reaper.command = command
+        self._execute(command, preparation.container_id, preparation.args, preparation.env)
 
     def kill(self, record: Record) -> None:
         """SIGKILL to init, and to all of its cgroup where it is no pid 1; thaws."""
@@ -291,7 +369,10 @@ class MemoryHost:
             path = next(iter(self._paths(record)), "")
             if not path or self.cgroups[path].inode != self._inode_of(record, path):
                 raise self._gone(record)
-            return stats(self.cgroups[path], len(self.members(path)), self.now())
+            members = self.members(path)
+            for one in members:
+                self.charge(one)
+            return stats(self.cgroups[path], members, self.now())
 
     def resources(self, record: Record) -> Resources:
         """What the record says."""
@@ -310,8 +391,10 @@ class MemoryHost:
                 record._replace(document={**record.document, "resources": after.to_dict()}),
                 [(cgroup, cgroup.resources) for cgroup in cgroups],
             )
+            self._charge_all()
             for cgroup in cgroups:
                 cgroup.resources = after
+            self.clock.changed.notify_all()
             return change
 
     def wait(self, init: Init, *, timeout: float | None) -> Exit | None:
@@ -320,16 +403,42 @@ class MemoryHost:
         if not self.clock.wait(lambda: not self.alive(init), deadline):
             return None
         process = self.processes.get(init)
-        return Exit(process.returncode if process is not None and process.parent == self._creator else None)
+        if process is None:
+            return Exit(None)
+        return Exit(
+            process.returncode if process.parent == self._creator else None,
+            cpu_seconds=process.cpu_seconds + process.children_seconds,
+            peak_memory=process.peak_memory,
+        )
 
     def watch(self, record: Record, observe: Callable[[], Facts]) -> MemoryWatch:
         """Watch it, on the virtual clock."""
         return MemoryWatch(self, record, observe)
 
     def pidfd(self, init: Init) -> int | None:
-        """A pipe that ends with it; None: it has ended."""
+        """See `descriptor`; None: it has ended."""
         with self.clock.changed:
-            return self.processes[init].watch() if self.alive(init) else None
+            return self.descriptor(self.processes[init]) if self.alive(init) else None
+
+    def descriptor(self, process: MemoryProcess) -> int | None:
+        """Readable when it has ended: a pipe of this system's where poll can wait for one, else one of `medium`.
+
+        None: it has ended. `medium` closes both.
+        """
+        import select  # noqa: PLC0415  (on other systems it knows sockets alone)
+
+        with self.clock.changed:
+            if not process.alive:
+                return None
+            return process.watch() if hasattr(select, "poll") else self.medium.end_of(process)
+
+    def kill_children(self, init: Init) -> None:
+        """SIGKILL to all that this process has started, and what those have."""
+        with self.clock.changed:
+            for process in tuple(self.processes.values()):
+                if process.parent == init:
+                    self.end(process.init, -SIGKILL)
+                    self.kill_children(process.init)
 
     def pidfds(self, init: Init) -> list[int]:
         """Those who joined are waited for by nobody here."""
@@ -384,6 +493,65 @@ class MemoryHost:
 
     # -- processes ------------------------------------------------------------------------------------------------
 
+    def charge(self, process: MemoryProcess) -> None:
+        """Count the processor time that it has used since it was charged last."""
+        passed = self.now() - process.charged
+        process.charged = self.now()
+        if process.cpus > 0:
+            self._busy.add(process)
+            used = self.speed(process) * passed
+            process.cpu_seconds += used
+            if not self.is_held(process):
+                for path in process.cgroups:
+                    if path in self.cgroups:
+                        self.cgroups[path].throttled += passed - used / process.cpus
+
+    def speed(self, process: MemoryProcess) -> float:
+        """How many processors it can use: where its cgroup has a quota, that is shared by those who want some."""
+        if self.is_held(process):
+            return 0.0
+        speed = process.cpus
+        for path in process.cgroups:
+            if path in self.cgroups:
+                wanted = sum(one.cpus for one in self.members(path))
+                speed = min(speed, process.cpus * self.cgroups[path].most_cpus / wanted) if wanted else speed
+        return speed
+
+    def _charge_all(self) -> None:
+        """What is changed next changes speeds."""
+        for process in self._busy:
+            self.charge(process)
+
+    def take_memory(self, process: MemoryProcess, size: int) -> None:
+        """Have so much more of it; over a limit the largest process of the cgroup is killed. Source: cgroup-v2.rst."""
+        process.memory += size
+        for path in process.cgroups:
+            cgroup = self.cgroups.get(path)
+            while cgroup is not None and process.alive:
+                members = self.members(path)
+                used = sum(one.memory for one in members)
+                cgroup.peak_memory = max(cgroup.peak_memory, int(min(used, cgroup.most_memory)))
+                if used <= cgroup.most_memory:
+                    break
+                victim = max(members, key=lambda one: one.memory)
+                victim.peak_memory = max(victim.peak_memory, victim.memory - int(used - cgroup.most_memory))
+                self.run_out_of_memory(victim.init)
+        process.peak_memory = max(process.peak_memory, process.memory)
+
+    def start_children(self, process: MemoryProcess, count: int) -> bool:
+        """Have it start processes, which do nothing; False where its cgroup takes no more."""
+        for _ in range(count):
+            for path in process.cgroups:
+                if path in self.cgroups and len(self.members(path)) >= self.cgroups[path].most_tasks:
+                    self.cgroups[path].refused += 1
+                    self.clock.changed.notify_all()
+                    return False
+            child = self.spawn(process.init)
+            child.cgroups = process.cgroups
+            child.leader = process.init if process.private else process.leader
+        self.clock.changed.notify_all()
+        return True
+
     def is_held(self, process: MemoryProcess) -> bool:
         """Whether it does nothing: frozen, or stopped by SIGSTOP."""
         return process.stopped or any(self.cgroups[path].frozen for path in process.cgroups if path in self.cgroups)
@@ -410,6 +578,10 @@ class MemoryHost:
             failure = Failure("start_hooks", 0, str(error))
         if failure is not None:
             self.end(process.init, 1)
+        elif not preparation.reaper:
+            self._execute(process, preparation.container_id, preparation.args, preparation.env)
+        elif not preparation.idle:
+            self._execute_below(process, preparation)
         self.clock.changed.notify_all()
         return failure
 
@@ -430,6 +602,7 @@ class MemoryHost:
             paths = self._paths(record)
             if not paths:
                 raise self._gone(record)
+            self._charge_all()
             for path in paths:
                 self.cgroups[path].frozen = frozen
                 for process in self.members(path):
@@ -444,9 +617,13 @@ class MemoryHost:
         if signal == SIGKILL:
             self.end(process.init, -SIGKILL)
         elif signal == SIGSTOP:
+            self._charge_all()
             process.stopped = True
+        elif process.command is not None:
+            self._deliver(process.command, signal)
         else:
             if signal == SIGCONT:
+                self._charge_all()
                 process.stopped = False
             process.pending.append(signal)
             self._act(process)
@@ -457,10 +634,12 @@ class MemoryHost:
         while process.pending and process.alive and not self.is_held(process):
             signal = min(process.pending)  # as Linux does: signal(7), Queueing and delivery semantics
             process.pending.remove(signal)
-            handlers = dict(process.program.ends_on) if process.phase == "program" else {}
+            handlers = process.handlers if process.phase == "program" else {}
             if process.phase != "program" and signal in ENDS_INIT:
                 self.end(process.init, 128 + signal)
             elif signal in handlers:
-                self.end(process.init, handlers[signal])
+                returncode = handlers[signal]
+                if returncode is not None:
+                    self.end(process.init, returncode)
             elif not process.private and signal not in IGNORED:
                 self.end(process.init, -signal)

@@ -4,19 +4,24 @@ from __future__ import annotations
 
 import json
 import os
+from math import inf
 from typing import Any, NamedTuple
 
+from libcontainer_py.backends.memory.medium import FIRST
 from libcontainer_py.errors import UnsupportedPlatform
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Callable, Mapping
 
     from libcontainer_py.backends.base import CreateRequest, Failure
+    from libcontainer_py.backends.memory.scripts import Call, Script
     from libcontainer_py.record import Init, Record
     from libcontainer_py.spec import Hook, Resources, Spec
 
 CGROUPS = "/sys/fs/cgroup"
+_PERIOD = 100_000
+"""Microseconds, where nobody says another. Source: cgroup-v2.rst, cpu.max."""
 HOOK_KINDS = ("prestart", "createRuntime", "createContainer", "startContainer", "poststart", "poststop")
 
 
@@ -29,6 +34,8 @@ class MemoryProgram(NamedTuple):
     """Why execve fails; None: it does not."""
     found: bool = True
     """Whether there is such a program when the container is created."""
+    script: Callable[[Call], Script] | None = None
+    """What it does; None: nothing, until it is killed."""
 
 
 class HookRun(NamedTuple):
@@ -48,19 +55,31 @@ class MemoryProcess:
     __slots__ = (
         "_ends",
         "cgroups",
+        "charged",
+        "children_seconds",
+        "command",
+        "cpu_seconds",
+        "cpus",
+        "handlers",
         "init",
         "leader",
         "lost",
+        "memory",
         "oom_kills",
+        "opened",
         "parent",
+        "peak_memory",
         "pending",
         "phase",
         "preparation",
         "private",
         "program",
+        "reaper",
         "returncode",
         "stopped",
+        "streams",
         "terminal",
+        "written",
     )
 
     def __init__(self, init: Init, parent: Init | None) -> None:
@@ -82,6 +101,29 @@ class MemoryProcess:
         """Ended, and another than its parent reaped it: nobody can tell how it ended."""
         self.terminal: int = -1
         """A descriptor of its terminal, the program's end, while it lives; a test may read and write there."""
+        self.handlers: dict[int, int | None] = {}
+        """Signals that it has a handler for, with the returncode that it ends with then; None: it goes on."""
+        self.memory: int = 0
+        """Bytes that it has."""
+        self.peak_memory: int = 0
+        """Bytes, the most that it had."""
+        self.command: MemoryProcess | None = None
+        """The child of an init that reaps, to which signals are passed on."""
+        self.reaper: Init | None = None
+        """The init that ends as this process does."""
+        self.children_seconds: float = 0.0
+        """Processor time of children that it waited for."""
+        self.cpus: float = 0.0
+        """How many processors it would use now."""
+        self.cpu_seconds: float = 0.0
+        """Processor time that it has used until `charged`, a moment of the clock."""
+        self.charged: float = 0.0
+        self.streams: dict[str, int] = {}
+        """Descriptors of the medium, its own; a stream that is not here leads nowhere."""
+        self.opened: list[int] = []
+        """Those of `streams` that are closed when it ends."""
+        self.written: dict[str, bytearray] = {"stdout": bytearray(), "stderr": bytearray()}
+        """All that it wrote."""
         self._ends: list[int] = []
 
     def watch(self) -> int:
@@ -97,6 +139,9 @@ class MemoryProcess:
 
     def __del__(self) -> None:
         self.tell()
+        for descriptor in self.opened:
+            if descriptor < FIRST:
+                os.close(descriptor)
 
     @property
     def alive(self) -> bool:
@@ -120,7 +165,17 @@ class MemoryProcess:
 class MemoryCgroup:
     """A cgroup directory; which processes are in it, the processes say."""
 
-    __slots__ = ("frozen", "inode", "oom_kills", "ooms", "peak_memory", "resources")
+    __slots__ = (
+        "cpu_seconds",
+        "frozen",
+        "inode",
+        "oom_kills",
+        "ooms",
+        "peak_memory",
+        "refused",
+        "resources",
+        "throttled",
+    )
 
     def __init__(self, inode: int) -> None:
         self.inode: int = inode
@@ -130,9 +185,35 @@ class MemoryCgroup:
         self.oom_kills: int = 0
         """How many of its processes were killed for it."""
         self.resources: Resources | None = None
-        """What it is limited to; nothing is counted here, and nothing refused for it. None: nothing was asked for."""
+        """What it is limited to. None: nothing was asked for."""
         self.peak_memory: int = 0
-        """What `measure` says, as a test likes it."""
+        """Bytes, the most at one time; a test may set it."""
+        self.cpu_seconds: float = 0.0
+        """Of processes that have ended."""
+        self.throttled: float = 0.0
+        """Seconds that its processes were held back for its quota."""
+        self.refused: int = 0
+        """How many processes could not be started for its limit."""
+
+    @property
+    def most_memory(self) -> float:
+        """Bytes that its processes may have together."""
+        limit = None if self.resources is None or self.resources.memory is None else self.resources.memory.limit
+        return inf if limit is None or limit < 0 else limit
+
+    @property
+    def most_tasks(self) -> float:
+        """How many processes it takes."""
+        limit = None if self.resources is None or self.resources.pids is None else self.resources.pids.limit
+        return inf if limit is None or limit < 0 else limit
+
+    @property
+    def most_cpus(self) -> float:
+        """Processors that its processes may use together."""
+        cpu = None if self.resources is None else self.resources.cpu
+        if cpu is None or cpu.quota is None or cpu.quota <= 0:
+            return inf
+        return cpu.quota / (cpu.period or _PERIOD)
 
 
 class MemoryChange(NamedTuple):
@@ -148,7 +229,7 @@ class MemoryChange(NamedTuple):
 
 
 class MemoryPreparation:
-    """A request that was looked through. A Spec is used; a bundle's directory is not read."""
+    """A request that was looked through. The bundle's configuration is used where there is one. Raises ConfigError."""
 
     def __init__(self, request: CreateRequest, directory: str) -> None:
         self.container_id: str = request.container_id
@@ -158,19 +239,36 @@ class MemoryPreparation:
         self.rootfs: str = f"{self.bundle}/rootfs"
         self.annotations: Mapping[str, str] = {}
         self.die_with_parent: bool = request.die_with_parent
+        self.reaper: bool = request.reaper
+        """Whether init is the small one that reaps, and the program its child."""
+        self.idle: bool = request.idle
+        self.streams: Mapping[str, int | None] = {
+            "stdin": request.stdin,
+            "stdout": request.stdout,
+            "stderr": request.stderr,
+        }
+        self.args: tuple[str, ...] = ()
+        self.env: Mapping[str, str] = {}
         self.private_pid_namespace: bool = True
         self.hooks: Mapping[str, list[Any]] = {}
         self.fifo_owner: tuple[int, int] = (0, 0)
         self.cgroup_paths: tuple[str, ...] = (f"{CGROUPS}/{request.container_id}",)
         self.resources: Resources | None = None
         self.terminal: bool = False
-        if request.spec is not None:
-            self._use(request.spec)
+        spec = _read(request.bundle) if request.spec is None else request.spec
+        if spec is not None:
+            from libcontainer_py.spec import validate  # noqa: PLC0415  (who gives no Spec needs no attrs)
+
+            validate.check(spec)
+            self._use(spec)
 
     def _use(self, spec: Spec) -> None:
         self.oci_version = spec.oci_version
         self.annotations = dict(spec.annotations)
         self.terminal = spec.process is not None and spec.process.terminal
+        if spec.process is not None:
+            self.args = spec.process.args
+            self.env = {name: value for name, _, value in (one.partition("=") for one in spec.process.env)}
         if spec.root is not None:
             self.rootfs = spec.root.path if spec.root.path.startswith("/") else f"{self.bundle}/{spec.root.path}"
         if spec.hooks is not None:
@@ -196,6 +294,17 @@ class MemoryPreparation:
         """The OCI state, JSON."""
         document = {"ociVersion": self.oci_version, "id": self.container_id, "status": status, "pid": pid}
         return json.dumps({**document, "bundle": self.bundle, "annotations": dict(self.annotations)})
+
+
+def _read(bundle: str) -> Spec | None:
+    """The configuration of a bundle; a test may name directories that are not there. Raises ConfigError."""
+    path = os.path.join(bundle, "config.json")
+    if not bundle or not os.path.isfile(path):
+        return None
+    from libcontainer_py.spec import Spec  # noqa: PLC0415  (see above)
+
+    with open(path, encoding="utf-8") as file:
+        return Spec.from_json(file.read(), source=path)
 
 
 def _saved(hook: Hook) -> dict[str, object]:

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import os
-
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from libcontainer_py.backends.base import Exit
@@ -28,9 +26,12 @@ class MemorySpawned:
         return self._process.init.pid
 
     def fileno(self) -> int:
-        """A pipe that ends with it, for who asks while it runs; -1 once it was waited for."""
+        """A descriptor that is readable when it has ended, for who asks while it runs; -1 once it was waited for.
+
+        A pipe of this system's, so that others can wait for it, where they can wait for pipes.
+        """
         if self._pidfd is None:
-            self._pidfd = self._host.pidfd(self._process.init)
+            self._pidfd = self._host.descriptor(self._process)
         return -1 if self._pidfd is None else self._pidfd
 
     def wait(self, *, timeout: float | None) -> Exit | None:
@@ -42,7 +43,7 @@ class MemorySpawned:
 
     def _close(self) -> None:
         if self._pidfd is not None:
-            os.close(self._pidfd)
+            self._host.medium.close(self._pidfd)
             self._pidfd = None
 
     def __del__(self) -> None:
@@ -59,5 +60,6 @@ class MemorySpawned:
         return self._killed
 
     def kill_all(self) -> None:
-        """It starts nobody here."""
+        """SIGKILL to it and to what it started."""
         self.signal(_SIGKILL)
+        self._host.kill_children(self._process.init)

@@ -14,27 +14,28 @@ from libcontainer_py.stats import (
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from libcontainer_py.backends.memory.processes import MemoryCgroup
+    from libcontainer_py.backends.memory.processes import MemoryCgroup, MemoryProcess
     from libcontainer_py.spec import Memory, Resources
 
 
-def stats(cgroup: MemoryCgroup, tasks: int, now: float) -> Stats:
-    """Those of a cgroup that so many tasks are in, `now` in seconds of the virtual clock."""
+def stats(cgroup: MemoryCgroup, members: list[MemoryProcess], now: float) -> Stats:
+    """Those of a cgroup that these processes are in, `now` in seconds of the virtual clock."""
     resources = cgroup.resources
+    used = int((cgroup.cpu_seconds + sum(one.cpu_seconds for one in members)) * 1e9)
     return Stats(
         taken_ns=int(now * 1e9),
         cpu=CpuStats(
-            usage_ns=0,
-            user_ns=0,
+            usage_ns=used,
+            user_ns=used,
             system_ns=0,
             periods=0,
             throttled_periods=0,
-            throttled_ns=0,
+            throttled_ns=int(cgroup.throttled * 1e9),
             burst_periods=0,
             burst_ns=0,
         ),
-        memory=_memory(None if resources is None else resources.memory, cgroup.oom_kills),
-        pids=PidsStats(current=tasks, limit=_pids_limit(resources), refused=0),
+        memory=_memory(None if resources is None else resources.memory, cgroup, sum(one.memory for one in members)),
+        pids=PidsStats(current=len(members), limit=_pids_limit(resources), refused=cgroup.refused),
         io=(),
         hugetlb={
             one.page_size: HugetlbStats(
@@ -50,21 +51,21 @@ def stats(cgroup: MemoryCgroup, tasks: int, now: float) -> Stats:
     )
 
 
-def _memory(memory: Memory | None, oom_kills: int) -> MemoryStats:
+def _memory(memory: Memory | None, cgroup: MemoryCgroup, used: int) -> MemoryStats:
     limit, swap = (0, 0) if memory is None else (memory.limit or 0, memory.swap or 0)
     return MemoryStats(
-        usage_bytes=0,
+        usage_bytes=used,
         limit_bytes=limit if limit > 0 else None,
-        peak_bytes=0,
+        peak_bytes=cgroup.peak_memory,
         swap_bytes=0,
         # without a limit of its own, swap is bound together with memory
         swap_limit_bytes=None if limit <= 0 or swap < 0 else max(0, swap - limit),
         cache_bytes=0,
         inactive_file_bytes=0,
-        anonymous_bytes=0,
+        anonymous_bytes=used,
         kernel_bytes=0,
-        limit_hits=0,
-        oom_kills=oom_kills,
+        limit_hits=cgroup.ooms,
+        oom_kills=cgroup.oom_kills,
         raw={},
     )
 

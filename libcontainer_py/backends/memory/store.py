@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import time
 from contextlib import contextmanager
 
 from libcontainer_py.backends.base import Failure, Taken
@@ -80,10 +79,9 @@ class MemoryGate:
             return answer
 
     def taking(self, init: Init, *, deadline: float) -> Steps[str]:
-        """It looks now and then, since nobody tells an event loop, which lets time pass as it does."""
-        until = time.monotonic() + deadline - self._host.now()
-        while (taken := self.take(init, deadline=0)) == Taken.TIMEOUT and (now := time.monotonic()) < until:
-            yield Wait(until=now + _SLICE)
+        """It looks now and then, since there is no descriptor that tells."""
+        while (taken := self.take(init, deadline=0)) == Taken.TIMEOUT and (now := self._host.now()) < deadline:
+            yield Wait(until=min(deadline, now + _SLICE))
         return taken
 
     def _answer(self, init: Init) -> str:

@@ -1,0 +1,196 @@
+"""FakeFactory: a Factory whose containers live in memory, on a clock that jumps, and do what a test tells them to.
+
+    fake = FakeFactory(program=exits(3, after=2.5))
+    container = fake.create("web")
+    container.start()
+    container.wait()          # ExitStatus(returncode=3), at once: fake.now() is 2.5
+
+Whoever takes a `Factory` takes this one: `run(..., factory=fake)`, `Sandbox(factory=fake)`, and `fake.aio` for the
+verbs of asyncio. The procedures are the library's own, over dictionaries instead of files and the kernel.
+
+Time passes only when all wait: then it jumps to the next moment at which something happens. A thread of the test that
+does something else, as reading a socket, is not known to wait; with `autojump` False time stands until `advance()`.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from libcontainer_py.backends.memory import MemoryBackend, MemoryProgram
+from libcontainer_py.factory import Factory
+from libcontainer_py.spec import Spec
+from libcontainer_py.testing.programs import memory_program
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping
+
+    from libcontainer_py.backends.memory import HookRun, MemoryProcess
+    from libcontainer_py.container import Container
+    from libcontainer_py.factory import StrPath
+    from libcontainer_py.pipes import Stdio
+    from libcontainer_py.testing.programs import AnyProgram
+
+_NOBODY = ("program",)
+"""The words of a configuration that nobody gave."""
+
+
+class FakeFactory(Factory):
+    """A `Factory` in memory.
+
+    `program` is what all programs do, where nothing else is said; without it they run until they are killed.
+    `programs` says it by the words that are run, by all of them (a tuple) or by the first, with or without its
+    directory. Where there are such, others do what `program` says; without one they are not found, as on a system that
+    does not have them.
+    """
+
+    def __init__(
+        self,
+        root: str = "/run/fake",
+        *,
+        program: AnyProgram | None = None,
+        programs: Mapping[str | tuple[str, ...], AnyProgram] | None = None,
+    ) -> None:
+        memory = MemoryBackend(root=root)
+        super().__init__(backend=memory)
+        self._memory = memory
+        self._default = None if program is None else memory_program(program)
+        self._programs: dict[str | tuple[str, ...], MemoryProgram] = {}
+        self._of_containers: dict[str, MemoryProgram] = {}
+        memory.host.choose = self._choose
+        for words, one in (programs or {}).items():
+            self.install(words, one)
+
+    def __repr__(self) -> str:
+        return f"FakeFactory({self._memory.root!r})"
+
+    @property
+    def memory(self) -> MemoryBackend:
+        """The backend, to be looked into: `memory.host` and `memory.store`."""
+        return self._memory
+
+    # -- programs -------------------------------------------------------------------------------------------------
+
+    def install(self, words: str | tuple[str, ...], program: AnyProgram) -> None:
+        """From now on this is what is run by these words: see `programs` of the class. Raises TypeError."""
+        self._programs[words] = memory_program(program)
+
+    def _choose(self, container_id: str, args: tuple[str, ...]) -> MemoryProgram:
+        chosen = self._of_containers.pop(container_id, None)
+        if chosen is not None:
+            return chosen
+        first = args[0] if args else ""
+        for words in (args, first, first.rpartition("/")[2]):
+            if words in self._programs:
+                return self._programs[words]
+        if self._default is not None:
+            return self._default
+        return MemoryProgram(found=not self._programs or args == _NOBODY)
+
+    # -- Factory --------------------------------------------------------------------------------------------------
+
+    def create(
+        self,
+        container_id: str,
+        bundle: StrPath | Spec | None = None,
+        *,
+        program: AnyProgram | None = None,
+        stdin: Stdio = None,
+        stdout: Stdio = None,
+        stderr: Stdio = None,
+        die_with_parent: bool = False,
+        console_socket: StrPath | None = None,
+        pid_file: StrPath | None = None,
+        pidfd_socket: StrPath | None = None,
+        preserve_fds: int = 0,
+        no_pivot: bool = False,
+        no_new_keyring: bool = False,
+    ) -> Container:
+        """As `Factory.create`. It needs no bundle, and a bundle's directory need not be there.
+
+        `program` is what this container's program does. Raises what `Factory.create` raises.
+        """
+        if program is not None:
+            self._of_containers[container_id] = memory_program(program)
+        try:
+            return super().create(
+                container_id,
+                Spec.default(_NOBODY) if bundle is None else bundle,
+                stdin=stdin,
+                stdout=stdout,
+                stderr=stderr,
+                die_with_parent=die_with_parent,
+                console_socket=console_socket,
+                pid_file=pid_file,
+                pidfd_socket=pidfd_socket,
+                preserve_fds=preserve_fds,
+                no_pivot=no_pivot,
+                no_new_keyring=no_new_keyring,
+            )
+        finally:
+            self._of_containers.pop(container_id, None)
+
+    # -- time -----------------------------------------------------------------------------------------------------
+
+    def now(self) -> float:
+        """Seconds of its clock, which began at 0."""
+        return self._memory.host.now()
+
+    def sleep(self, seconds: float) -> None:
+        """Wait on its clock, in place of time.sleep: give it to the code that is tested."""
+        clock = self._memory.host.clock
+        clock.wait(lambda: False, clock.now() + seconds)
+
+    def advance(self, seconds: float) -> None:
+        """Let time pass, whoever works or waits."""
+        self._memory.host.clock.advance(seconds)
+
+    @property
+    def autojump(self) -> bool:
+        """Whether time passes by itself when all wait; True at first."""
+        return self._memory.host.clock.autojump
+
+    @autojump.setter
+    def autojump(self, value: bool) -> None:
+        self._memory.host.clock.autojump = value
+
+    # -- what happened, and what shall ----------------------------------------------------------------------------
+
+    @property
+    def hooks(self) -> dict[str, Callable[[str, str], None]]:
+        """What hooks do, by their paths: called with kind and state, they raise HookError to fail. Others succeed."""
+        return self._memory.host.hooks
+
+    @property
+    def hooks_run(self) -> list[HookRun]:
+        """The hooks that ran, in their order."""
+        return self._memory.host.hooks_run
+
+    def output(self, container_id: str, stream: str = "stdout") -> bytes:
+        """What the program of the last container of that id wrote, wherever that went. Raises LookupError."""
+        process = self._init(container_id)
+        processes = self._memory.host.processes.values()
+        command = [one for one in processes if one.reaper == process.init]
+        return bytes((command or [process])[0].written[stream])
+
+    def end(self, container_id: str, returncode: int = -9) -> None:
+        """Its init ends, by another's hand: with an exit code, or the negative number of a signal."""
+        self._memory.host.end(self._init(container_id).init, returncode)
+
+    def run_out_of_memory(self, container_id: str) -> None:
+        """Its init is killed because memory is short."""
+        self._memory.host.run_out_of_memory(self._init(container_id).init)
+
+    def press_memory(self, container_id: str, level: str) -> None:
+        """Its memory is short: low, medium or critical, which its events tell."""
+        for path in self._init(container_id).cgroups:
+            self._memory.host.press_memory(path, level)
+
+    def _init(self, container_id: str) -> MemoryProcess:
+        found = [
+            process
+            for process in self._memory.host.processes.values()
+            if process.preparation is not None and process.preparation.container_id == container_id
+        ]
+        if not found:
+            raise LookupError(f"there was no container {container_id!r}")
+        return found[-1]
