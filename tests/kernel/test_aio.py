@@ -30,6 +30,7 @@ from libcontainer_py import (
 )
 from libcontainer_py.aio import loop
 from tests.kernel.workshop import PATIENCE, Config, Workshop, runc_spec
+from tests.repetitions import times as so_often
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -607,19 +608,23 @@ def test_a_loop_in_another_thread(place: Place) -> None:
 
 
 def test_many(place: Place) -> None:
+    count = so_often(20)
     most = 0
 
     async def story() -> None:
         def jobs() -> Iterator[aio.Job | list[str]]:
             nonlocal most
-            for number in range(48):
+            for number in range(count):
                 most = max(most, len(place.factory.ids()))
                 words = ["sh", "-c", f"echo {number}; exit {number % 5}"]
                 yield aio.Job(words, env={"A": "b"}) if number % 2 else words
 
+        await aio.run_many(jobs(), limit=16, text=True, stdin=DEVNULL, factory=place.factory)
+        before = len(os.listdir("/proc/self/fd"))
         results = await aio.run_many(jobs(), limit=16, text=True, stdin=DEVNULL, factory=place.factory)
-        assert [result.stdout for result in results] == [f"{number}\n" for number in range(48)]
-        assert [result.returncode for result in results] == [number % 5 for number in range(48)]
+        assert len(os.listdir("/proc/self/fd")) == before
+        assert [result.stdout for result in results] == [f"{number}\n" for number in range(count)]
+        assert [result.returncode for result in results] == [number % 5 for number in range(count)]
         assert await aio.run_many([]) == []
         with pytest.raises(ValueError, match="limit"):
             await aio.run_many([], limit=0)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import random
+import re
 import select
 import signal
 import subprocess
@@ -15,11 +16,13 @@ from pathlib import Path
 import pytest
 
 from libcontainer_py import DEVNULL, Status
+from libcontainer_py.backends import forkservers
 from libcontainer_py.init.charges import Charges
 from libcontainer_py.kernel import process
 from libcontainer_py.record import Init
 from tests.crashes import readable
 from tests.kernel.workshop import PATIENCE, Config, cgroups_of, namespaces, runc_spec
+from tests.repetitions import times
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -27,8 +30,8 @@ if TYPE_CHECKING:
 
     from tests.kernel.workshop import Workshop
 
-MOMENTS = 8
-"""Random moments of a kill -9; by hand, more."""
+MOMENTS = times(8)
+"""Random moments of a kill -9."""
 SOON = 10.0
 """Seconds after which nothing may be left: one on a quiet machine."""
 
@@ -272,37 +275,150 @@ def test_ended_containers_are_let_go(workshop: Workshop, hosts: list[Host]) -> N
     assert len([link for link in links if "pidfd" in link]) <= 2  # the host's, and the last container's
 
 
-def test_at_random_moments(workshop: Workshop) -> None:
+SERVER = str(Path(forkservers.__file__).parents[1] / "init" / "forkserver.py")
+# Runs one sandbox after the other, each of which leaves something running, and writes a byte for each.
+BUSY = """
+import os, sys
+from libcontainer_py import Factory, LauncherError, run
+factory = Factory(sys.argv[1])
+name, _, mark = sys.argv[2].partition("=")
+options = {"factory": factory, "env": {name: mark}, "stdin": -3}
+os.write(1, b"-")
+while True:
+    try:
+        assert run(["sh", "-c", "sleep 1000 & sleep 0.01"], **options).returncode == 0
+        os.write(1, b".")
+    except LauncherError:  # whoever is being made as the server dies
+        os.write(1, b"!")
+"""
+
+
+class Busy:
+    """A host that runs sandboxes until it is ended, in a process group of its own."""
+
+    def __init__(self, workshop: Workshop, mark: str) -> None:
+        self.process = subprocess.Popen(
+            [sys.executable, "-W", "error", "-c", BUSY, str(workshop.root), mark],
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            start_new_session=True,
+        )
+        self.pidfd = os.pidfd_open(self.process.pid)
+
+    def go_on(self, runs: int) -> None:
+        """Wait until it has ended some more of them."""
+        assert self.process.stdout is not None
+        for _ in range(runs):
+            assert readable(self.process.stdout.fileno(), PATIENCE)
+            assert os.read(self.process.stdout.fileno(), 1), self.complaint()
+
+    def complaint(self) -> str:
+        assert self.process.stderr is not None
+        return self.process.stderr.read().decode()
+
+    def kill_server(self) -> None:
+        """Not an init, which looks like it, and is in a pid namespace of its own."""
+        children = Path(f"/proc/{self.process.pid}/task/{self.process.pid}/children").read_text().split()
+        for pid in children:
+            try:
+                pidfd = os.pidfd_open(int(pid))
+            except OSError:
+                continue  # an init that has ended
+            try:
+                command, status = (Path(f"/proc/{pid}/{name}").read_text() for name in ("cmdline", "status"))
+                if "forkserver" in command and len(re.findall(r"^NSpid:(.*)$", status, re.MULTILINE)[0].split()) == 1:
+                    signal.pidfd_send_signal(pidfd, signal.SIGKILL)
+            except OSError:
+                continue  # it has just been reaped
+            finally:
+                os.close(pidfd)
+
+    def close(self) -> None:
+        self.process.kill()
+        self.process.wait(PATIENCE)
+        os.close(self.pidfd)
+        for stream in (self.process.stdout, self.process.stderr):
+            assert stream is not None
+            stream.close()
+
+
+def kill_host(busy: Busy) -> int:
+    busy.process.kill()
+    return -signal.SIGKILL
+
+
+def kill_server(busy: Busy) -> int:
+    """It goes on with another one; and then it is killed too."""
+    busy.kill_server()
+    busy.go_on(3)
+    return kill_host(busy)
+
+
+def kill_both(busy: Busy) -> int:
+    """Whom nobody looks after any more ends by himself."""
+    busy.kill_server()
+    return kill_host(busy)
+
+
+def interrupt(busy: Busy) -> int:
+    """As a terminal's Ctrl-C, which reaches all of the process group."""
+    os.killpg(busy.process.pid, signal.SIGINT)
+    assert readable(busy.pidfd, PATIENCE)
+    return -signal.SIGINT
+
+
+@pytest.mark.parametrize("way", [kill_host, kill_server, kill_both, interrupt])
+def test_at_random_moments(workshop: Workshop, way: Callable[[Busy], int]) -> None:
     moments = random.Random()
-    code = (
-        "import sys; from libcontainer_py import Factory, run\n"
-        "factory = Factory(sys.argv[1])\n"
-        "print('ready', flush=True)\n"
-        "while True: run(['sh', '-c', 'sleep 1000 & sleep 0.01'], factory=factory, stdin=-3)\n"
-    )
+    traces = Traces(workshop)
+    seen = 0
+    longest = 0.0
     for _ in range(MOMENTS):
-        host = subprocess.Popen([sys.executable, "-c", code, str(workshop.root)], stdout=subprocess.PIPE)
-        assert host.stdout is not None
-        assert host.stdout.readline() == b"ready\n"
-        pidfd = os.pidfd_open(host.pid)
-        readable(pidfd, moments.uniform(0, 0.3))
-        os.close(pidfd)
-        host.send_signal(signal.SIGKILL)
-        host.wait(PATIENCE)
-        host.stdout.close()
-        await_that(lambda: with_root(workshop) == [], SOON)
+        busy = Busy(workshop, traces.mark)
+        try:
+            busy.go_on(1)
+            readable(busy.pidfd, moments.uniform(0, 0.3))
+            seen = max(seen, len(traces.processes()))
+            expected = way(busy)
+            begun = time.monotonic()
+            assert busy.process.wait(PATIENCE) == expected, busy.complaint()
+            await_that(lambda: traces.processes() == [], SOON)
+            longest = max(longest, time.monotonic() - begun)
+        finally:
+            busy.close()
         workshop.factory.sweep()
         assert workshop.entries() == []
+    assert seen > 1  # the server and a sandbox, at one moment at least: so it would be seen if one went on
+    print(f"{MOMENTS} times {way.__name__}: nothing ran any more after {longest:.2f} s")
 
 
-def with_root(workshop: Workshop) -> list[str]:
-    """The processes whose mounts have something of the root of the state directories."""
-    found = []
-    for name in os.listdir("/proc"):
-        if name.isdigit() and int(name) != os.getpid():
-            try:
-                if str(workshop.folder) in Path(f"/proc/{name}/mountinfo").read_text():
-                    found.append(f"{name} " + Path(f"/proc/{name}/comm").read_text())
-            except OSError:
-                continue
-    return found
+class Traces:
+    """What there is of a host and its sandboxes: by their environment, by their cgroups, and by our own program."""
+
+    def __init__(self, workshop: Workshop) -> None:
+        self.workshop = workshop
+        self.mark = f"MARK={os.urandom(8).hex()}"
+        self.before = {name for name in os.listdir("/proc") if SERVER in _read(name, "cmdline")}
+
+    def processes(self) -> list[str]:
+        ids = [f"/{name}\n" for name in self.workshop.entries()]
+        return [
+            f"{name} {_read(name, 'comm')}"
+            for name in os.listdir("/proc")
+            if name.isdigit() and name not in self.before and self._is_ours(name, ids)
+        ]
+
+    def _is_ours(self, name: str, ids: list[str]) -> bool:
+        if _read(name, "stat").rpartition(") ")[2].startswith("Z"):
+            return False  # it has ended, and the host's init has not looked yet
+        if self.mark in _read(name, "environ") or SERVER in _read(name, "cmdline"):
+            return True
+        cgroups = _read(name, "cgroup")
+        return any(one in cgroups for one in ids)
+
+
+def _read(name: str, file: str) -> str:
+    try:
+        return Path("/proc", name, file).read_text(errors="replace")
+    except OSError:
+        return ""

@@ -30,6 +30,7 @@ from libcontainer_py.spec.config import Process, User
 from libcontainer_py.streams import DEVNULL
 from tests.crashes import readable
 from tests.kernel.workshop import PATIENCE, cgroups_of, runc_spec
+from tests.repetitions import times
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -39,7 +40,7 @@ if TYPE_CHECKING:
     from tests.kernel.users import User as SomeUser
     from tests.kernel.workshop import Workshop
 
-TIMES = 5
+TIMES = times(5)
 STUBBORN = "(trap '' TERM; while :; do sleep 1000; done) & echo $!; "
 BIG = "x=$(head -c 200000000 /dev/zero | tr '\\0' x)"
 
@@ -246,7 +247,7 @@ def test_one_that_we_kill(sandbox: Sandbox) -> None:
 
 def test_memory_that_is_short() -> None:
     with Sandbox(memory="64M") as sandbox:
-        for _ in range(2):
+        for _ in range(times(2)):
             result = sandbox.run(["sh", "-c", BIG], stdin=DEVNULL)
             assert (result.outcome, result.returncode, result.oom_kills) == (Outcome.OOM, -9, 1)
             result = sandbox.run(["sh", "-c", 'sh -c "$0"; exit 0', BIG], stdin=DEVNULL)

@@ -27,6 +27,7 @@ from libcontainer_py import (
 from libcontainer_py.sandbox import files
 from libcontainer_py.streams import DEVNULL, STDOUT
 from tests.kernel.workshop import PATIENCE
+from tests.repetitions import times
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -34,8 +35,8 @@ if TYPE_CHECKING:
 
     from tests.kernel.users import User
 
-TIMES = 5
-"""How often each row of the truth table must come out right; by hand, a hundred."""
+TIMES = times(5)
+"""How often each row of the truth table must come out right."""
 MIB = 1 << 20
 BIG = "x=$(head -c 200000000 /dev/zero | tr '\\0' x)"
 """A shell that keeps 200 MB in its own memory."""
@@ -480,21 +481,26 @@ print("done")
 
 
 def test_many_at_once_from_threads(user: User) -> None:
-    assert user.python_says(MANY, str(8 * 6)) == "done\n"
+    assert user.python_says(MANY, str(8 * times(4))) == "done\n"
 
 
 def test_one_after_the_other_keeps_nothing(user: User) -> None:
     code = """
-        import os
+        import os, sys
         from libcontainer_py import run
-        run(["true"])
-        before = len(os.listdir("/proc/self/fd"))
-        for _ in range(30):
-            assert run(["true"]).returncode == 0
+        def memory():  # bytes that are resident. Source: proc(5), /proc/PID/statm
+            return int(open("/proc/self/statm").read().split()[1]) * os.sysconf("SC_PAGE_SIZE")
+        def some(count):
+            for _ in range(count):
+                assert run(["true"]).returncode == 0
+        some(10)
+        before, held = len(os.listdir("/proc/self/fd")), memory()
+        some(int(sys.argv[1]))
         assert len(os.listdir("/proc/self/fd")) == before
+        assert memory() - held < 2 << 20, memory() - held
         print(len(os.listdir("/proc/self/task")))
     """
-    assert user.python_says(textwrap.dedent(code)) == "1\n"
+    assert user.python_says(textwrap.dedent(code), str(times(40))) == "1\n"
 
 
 def test_ended_children_are_forgotten_in_the_end() -> None:

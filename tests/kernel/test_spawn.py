@@ -17,6 +17,7 @@ from libcontainer_py.backends.base import SpawnRequest
 from libcontainer_py.init import messages
 from libcontainer_py.spec.config import Capabilities, Rlimit, User
 from tests.kernel.workshop import PATIENCE, Config, Workshop, python_mounts, runc_spec
+from tests.repetitions import times
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -273,7 +274,7 @@ def test_a_program_in_the_container_gets_nothing_of_what_joins(workshop: Worksho
                 break
             os.sched_yield()
             assert Heard(container, "true").returncode == 0
-        for _ in range(30):
+        for _ in range(times(30)):
             assert Heard(container, "true").returncode == 0
         (bundle / "rootfs" / "tmp" / "stop").touch()
         assert container.wait(PATIENCE).returncode == 0, out.read_text()

@@ -14,6 +14,7 @@ from typing import Any
 import pytest
 
 from libcontainer_py import Factory
+from tests.repetitions import patience
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -23,7 +24,7 @@ if TYPE_CHECKING:
 
 NOBODY = 65534
 """An ordinary user's id, and group's."""
-PATIENCE = 60.0
+PATIENCE = patience(60.0)
 """Seconds after which a test that waits for something gives up."""
 RUNC_1_1_5 = json.loads((Path(__file__).parents[1] / "data" / "config-runc-1.1.5.json").read_text(encoding="utf-8"))
 
