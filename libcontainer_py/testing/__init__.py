@@ -2,6 +2,7 @@
 
     fake        FakeFactory: containers in memory, on a clock that jumps
     programs    what their programs do
+    faults      what goes wrong with them, and when
     machine     LifecycleMachine, for any backend; needs Hypothesis (the extra `test`)
     strategies  what to draw configurations from; needs Hypothesis
 
@@ -13,6 +14,7 @@ from __future__ import annotations
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from libcontainer_py.testing.fake import FakeFactory as FakeFactory
+    from libcontainer_py.testing.faults import Crashed as Crashed
     from libcontainer_py.testing.programs import Call as Call
     from libcontainer_py.testing.programs import Program as Program
     from libcontainer_py.testing.programs import cannot_run as cannot_run
@@ -31,6 +33,7 @@ if TYPE_CHECKING:
 
 __all__ = [
     "Call",
+    "Crashed",
     "FakeFactory",
     "Program",
     "cannot_run",
@@ -50,6 +53,7 @@ __all__ = [
 
 # Each room with the public names that live in it.
 _ROOMS = {
+    "faults": ("Crashed",),
     "fake": ("FakeFactory",),
     "programs": (
         "Call",

@@ -29,6 +29,7 @@ from libcontainer_py import (
     aio,
 )
 from libcontainer_py.aio import loop
+from libcontainer_py.waiting import KERNEL
 from tests.kernel.workshop import PATIENCE, Config, Workshop, runc_spec
 from tests.repetitions import times as so_often
 
@@ -37,7 +38,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Coroutine, Iterator
     from pathlib import Path
 
-    from libcontainer_py.waiting import Wait
+    from libcontainer_py.waiting import Medium, Wait
 
 MIB = 1 << 20
 SLEEPS = ["sleep", "1000"]
@@ -458,13 +459,13 @@ class Moments:
         self.seen = 0
         self._ready = loop.ready
 
-    async def __call__(self, wait: Wait) -> frozenset[int]:
+    async def __call__(self, wait: Wait, medium: Medium = KERNEL) -> frozenset[int]:
         self.seen += 1
         if self.at <= self.seen < self.at + self.times:
             task = asyncio.current_task()
             assert task is not None
             task.cancel()
-        return await self._ready(wait)
+        return await self._ready(wait, medium)
 
 
 def at_every_wait(
