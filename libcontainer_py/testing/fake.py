@@ -14,6 +14,7 @@ does something else, as reading a socket, is not known to wait; with `autojump` 
 
 from __future__ import annotations
 
+from contextlib import contextmanager
 from errno import EBUSY
 from typing import TYPE_CHECKING, Any
 
@@ -25,17 +26,18 @@ from libcontainer_py.testing.faults import FOR_EVER, FaultyBackend
 from libcontainer_py.testing.programs import memory_program
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping
+    from collections.abc import Callable, Generator, Mapping
 
     from libcontainer_py.backends.memory import HookRun, MemoryBackend, MemoryProcess
     from libcontainer_py.container import Container
     from libcontainer_py.factory import StrPath
     from libcontainer_py.pipes import Stdio
+    from libcontainer_py.testing.fake_aio import AioFakeFactory
     from libcontainer_py.testing.programs import AnyProgram
 
 _SIGKILL = 9
 _WRITES = frozenset({"store.make", "store.note", "store.save", "store.draft", "store.make_fifo"})
-_NOBODY = ("program",)
+NOBODY = ("program",)
 """The words of a configuration that nobody gave."""
 
 
@@ -91,7 +93,17 @@ class FakeFactory(Factory):
                 return self._programs[words]
         if self._default is not None:
             return self._default
-        return MemoryProgram(found=not self._programs or args == _NOBODY)
+        return MemoryProgram(found=not self._programs or args == NOBODY)
+
+    @contextmanager
+    def giving(self, container_id: str, program: AnyProgram | None) -> Generator[None, None, None]:
+        """While a container of that id is made: this is its program, where there is one."""
+        if program is not None:
+            self._of_containers[container_id] = memory_program(program)
+        try:
+            yield
+        finally:
+            self._of_containers.pop(container_id, None)
 
     # -- Factory --------------------------------------------------------------------------------------------------
 
@@ -116,12 +128,10 @@ class FakeFactory(Factory):
 
         `program` is what this container's program does. Raises what `Factory.create` raises.
         """
-        if program is not None:
-            self._of_containers[container_id] = memory_program(program)
-        try:
+        with self.giving(container_id, program):
             return super().create(
                 container_id,
-                Spec.default(_NOBODY) if bundle is None else bundle,
+                Spec.default(NOBODY) if bundle is None else bundle,
                 stdin=stdin,
                 stdout=stdout,
                 stderr=stderr,
@@ -133,8 +143,13 @@ class FakeFactory(Factory):
                 no_pivot=no_pivot,
                 no_new_keyring=no_new_keyring,
             )
-        finally:
-            self._of_containers.pop(container_id, None)
+
+    @property
+    def aio(self) -> AioFakeFactory:
+        """The same containers, for asyncio."""
+        from libcontainer_py.testing.fake_aio import AioFakeFactory  # noqa: PLC0415  (asyncio, for who asks for it)
+
+        return AioFakeFactory(self)
 
     # -- time -----------------------------------------------------------------------------------------------------
 

@@ -183,6 +183,9 @@ class Tripped:
 class FaultyBackend(MemoryBackend):
     """A memory backend where things go wrong as `faults` says."""
 
+    store: MemoryStore
+    host: MemoryHost
+
     def __init__(self, root: str) -> None:
         super().__init__(root=root)
         self.faults: Faults = Faults()
