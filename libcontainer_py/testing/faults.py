@@ -19,7 +19,7 @@ from libcontainer_py.backends.memory import MemoryBackend
 if TYPE_CHECKING:
     from libcontainer_py.backends.memory import MemoryHost, MemoryStore
 
-VERBS = {
+VERBS: dict[str, tuple[str, ...]] = {
     "create": ("create", "creating"),
     "delete": ("destroy", "destroying"),
     "kill": ("kill",),
