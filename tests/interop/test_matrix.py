@@ -1,6 +1,6 @@
 """Every verb of one runtime on a container of another, in every status: what is answered, and what becomes of it.
 
-docs/interop.md has what comes of it with runc alone; `UPDATE_SNAPSHOTS=1 pytest tests/interop/test_matrix.py` writes it.
+docs/interop.md has what comes of it with runc alone; `UPDATE_SNAPSHOTS=1 pytest tests/interop/test_matrix.py` writes.
 """
 
 from __future__ import annotations
