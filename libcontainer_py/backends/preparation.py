@@ -183,7 +183,8 @@ class LinuxPreparation:
             hint = "LinuxBackend(cgroup_driver='systemd'), or a path such as /group/name"
             raise ConfigError([Problem("linux.cgroupsPath", reason, wanted, hint)], source=self.source)
         cgroup = cgroups.for_container(wanted, self.request.container_id)
-        if wanted or os.geteuid() == 0 or cgroup.permitted():
+        # root of a user namespace, as under podman of an ordinary user, is somebody who may not
+        if wanted or (os.geteuid() == 0 and not in_user_namespace()) or cgroup.permitted():
             return cgroup if cgroup.paths else None
         return None
 
@@ -203,7 +204,7 @@ class LinuxPreparation:
             return None, None
         if self.cgroup is None:
             hint = "name a cgroup that was delegated to this user in linux.cgroupsPath, or run as root"
-            if os.geteuid() == 0:
+            if os.geteuid() == 0 and not in_user_namespace():
                 hint = "mount cgroups at /sys/fs/cgroup"
             raise CgroupError("linux.resources", "limits need a cgroup, and none can be made", errno=EACCES, hint=hint)
         if resources.pids is None:
