@@ -9,8 +9,12 @@ import sys
 import tempfile
 from pathlib import Path
 
+import attr
+import attrs
 import pytest
+import typing_extensions
 
+import libcontainer_py
 from tests.engines import containerd as containerd_of
 from tests.engines import cri as cri_of
 from tests.engines import docker as docker_of
@@ -18,17 +22,24 @@ from tests.engines.containerd import Containerd, Ctr
 from tests.engines.cri import Cri
 from tests.engines.docker import Docker, Dockerd
 from tests.engines.images import BUSYBOX, PAUSE, write_archive
-from tests.engines.podman import Podman
+from tests.engines.podman import Podman, RootlessPodman
 from tests.engines.programs import PATH, wait_until
+from tests.kernel.workshop import python_for_everybody
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterable, Iterator
 
 if not sys.platform.startswith("linux"):
     collect_ignore_glob = ["test_*.py"]
 
-CHECKOUT = Path(__file__).parents[2]
+NOBODY = 65534
+IMPORTED = [
+    Path(libcontainer_py.__file__).parents[1],
+    Path(attrs.__file__).parents[1],
+    Path(typing_extensions.__file__).parent,
+]
+"""Where what pyrunc imports is."""
 
 SCRIPT = """\
 #!{python} -IS
@@ -64,8 +75,11 @@ def needs(*programs: str) -> None:
 
 @pytest.fixture(scope="session")
 def place() -> Iterator[Path]:
-    """A directory for all of it, which an ordinary user may pass, and whose name is short: sockets are made in it."""
-    folder = Path(tempfile.mkdtemp(prefix="lcpy-engines-", dir="/tmp"))
+    """A directory for all of it, which an ordinary user may pass.
+
+    Its name is short: sockets are made in it, and podman's clean-up gives up at a runroot of more than 50 characters.
+    """
+    folder = Path(tempfile.mkdtemp(prefix="lcpy-", dir="/tmp"))
     folder.chmod(0o755)
     yield folder
     shutil.rmtree(folder)
@@ -74,19 +88,26 @@ def place() -> Iterator[Path]:
 @pytest.fixture(scope="session")
 def runtime(place: Path) -> str:
     """The path of the runtime: pyrunc of this checkout, or another that the environment names, to test the tests."""
-    return os.environ.get("LIBCONTAINER_PY_ENGINES_RUNTIME") or str(write_pyrunc(place / "pyrunc"))
+    return os.environ.get("LIBCONTAINER_PY_ENGINES_RUNTIME") or str(
+        write_pyrunc(place / "pyrunc", sys.executable, dict.fromkeys(IMPORTED))
+    )
 
 
-def write_pyrunc(path: Path, python: str = sys.executable, *, package: Path = CHECKOUT) -> Path:
-    """A script that runs the checkout, in an interpreter that looks nowhere else: engines give it no PATH."""
-    import attrs
-    import typing_extensions
-
-    site = [str(Path(attrs.__file__).parents[1]), str(Path(typing_extensions.__file__).parent)]
-    folders = list(dict.fromkeys([str(package), *site]))
-    path.write_text(SCRIPT.format(python=python, folders=folders))
+def write_pyrunc(path: Path, python: str, folders: Iterable[Path]) -> Path:
+    """A script that runs pyrunc in an interpreter that looks in these folders alone: engines give it no PATH."""
+    path.write_text(SCRIPT.format(python=python, folders=[str(folder) for folder in folders]))
     path.chmod(0o755)
     return path
+
+
+def copy_package(folder: Path, user: int) -> None:
+    """What pyrunc imports, where a user may read it and keep its bytecode."""
+    for module in (attr, attrs, libcontainer_py):
+        source = Path(module.__file__).parent
+        shutil.copytree(source, folder / source.name, ignore=shutil.ignore_patterns("__pycache__"))
+    shutil.copy(typing_extensions.__file__, folder)
+    for path in (folder, *folder.rglob("*")):
+        os.chown(path, user, user)
 
 
 @pytest.fixture(scope="session")
@@ -111,6 +132,24 @@ def podman(place: Path, runtime: str, images: Path) -> Iterator[Podman]:
     finally:
         podman.end()
         remove_cgroups("libpod_parent")
+
+
+@pytest.fixture(scope="session")
+def rootless(place: Path, images: Path) -> Iterator[RootlessPodman]:
+    """podman of an ordinary user's."""
+    needs("podman", "conmon", "newuidmap", "setsid")
+    folder = place / "user"
+    folder.mkdir()
+    (folder / "package").mkdir()
+    copy_package(folder / "package", NOBODY)
+    runtime = os.environ.get("LIBCONTAINER_PY_ENGINES_RUNTIME")
+    runtime = runtime or str(write_pyrunc(folder / "pyrunc", python_for_everybody(), [folder / "package"]))
+    podman = RootlessPodman(folder, runtime, NOBODY)
+    try:
+        podman.begin(images)
+        yield podman
+    finally:
+        podman.end()
 
 
 @pytest.fixture(scope="session")

@@ -97,6 +97,35 @@ class Podman(Program):
         wait_until(lambda: text in self("logs", name).stdout, lambda: self("logs", name).stdout)
 
 
+AS_USER = """
+mount --bind "$1" /etc/subuid
+mount --bind "$1" /etc/subgid
+shift
+exec setpriv --reuid "$USER_ID" --regid "$USER_ID" --clear-groups -- "$@"
+"""
+"""The files that say what ids are whose are the machine's: the user gets a view of /etc with others."""
+
+
+class RootlessPodman(Podman):
+    """podman of an ordinary user's, who has a range of ids, and everything in a directory of his own."""
+
+    def __init__(self, folder: Path, runtime: str, user: int) -> None:
+        line = f"{user}:300000:65536\n"
+        (folder / "ids").write_text(line)
+        before = ("unshare", "--mount", "sh", "-euc", AS_USER, "sh", str(folder / "ids"))
+        for name in ("home", "run"):
+            (folder / name).mkdir(mode=0o700)
+        environment = {"HOME": str(folder / "home"), "XDG_RUNTIME_DIR": str(folder / "run"), "USER_ID": str(user)}
+        super().__init__(folder, runtime, before=before, **environment)
+        for path in (folder, *folder.iterdir()):
+            os.chown(path, user, user)
+
+    def end(self) -> None:
+        """Remove all, also the process that keeps the user's namespaces."""
+        super().end()
+        self("system", "migrate")
+
+
 def cgroup_of(pid: int, controller: str) -> Path:
     """The directory of a process's cgroup: of that controller on v1, else the one of v2."""
     for line in Path(f"/proc/{pid}/cgroup").read_text().splitlines():
