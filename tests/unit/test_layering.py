@@ -91,7 +91,9 @@ MAY_IMPORT = {
     ),
     # state: where state directories are
     "doctor": "backends backends.forkservers state cgroups kernel kernel.constants errors",
-    "testing": f"factory container process aio waiting sandbox state backends.procedures backends.memory {VERBS}",
+    "testing": (
+        f"factory container process doctor aio waiting sandbox state backends.procedures backends.memory {VERBS}"
+    ),
     # the public modules too; kernel: `run` is a subreaper, which is a trait of its process and of no container
     "cli": f"{ROOT} spec lifecycle kernel kernel.constants",
     "__main__": "cli",
