@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import doctest
 import re
 from pathlib import Path
 
@@ -41,3 +42,9 @@ def test_links_lead_somewhere(page: Path) -> None:
     links = re.findall(r"\]\(([^)#\s]+)(?:#[^)]*)?\)", page.read_text(encoding="utf-8"))
     missing = [link for link in links if "://" not in link and not (page.parent / link).exists()]
     assert missing == []
+
+
+@pytest.mark.parametrize("page", ["docs/testing.md"])
+def test_examples_are_true(page: str) -> None:
+    failed, tried = doctest.testfile(str(CHECKOUT / page), module_relative=False, optionflags=doctest.ELLIPSIS)
+    assert (failed, tried > 50) == (0, True)
