@@ -278,8 +278,9 @@ def test_ended_containers_are_let_go(workshop: Workshop, hosts: list[Host]) -> N
 SERVER = str(Path(forkservers.__file__).parents[1] / "init" / "forkserver.py")
 # Runs one sandbox after the other, each of which leaves something running, and writes a byte for each.
 BUSY = """
-import os, sys
+import os, signal, sys
 from libcontainer_py import Factory, LauncherError, run
+signal.signal(signal.SIGINT, signal.default_int_handler)  # where the tests run in the background it is ignored
 factory = Factory(sys.argv[1])
 name, _, mark = sys.argv[2].partition("=")
 options = {"factory": factory, "env": {name: mark}, "stdin": -3}
