@@ -91,6 +91,8 @@ def terms(
     """Look the arguments of a `run` through. Raises TypeError, ValueError, LookupError (an unknown encoding)."""
     if isinstance(args, (str, bytes)):
         raise TypeError(f"args is a sequence of words, not {args!r}: there is no shell")
+    if not args:
+        raise ValueError("args are empty: the first one names the program")
     if input is not None and stdin not in (None, PIPE):
         raise ValueError("give stdin or input, not both")
     if max_output < 0:

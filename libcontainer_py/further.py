@@ -56,6 +56,8 @@ def spawn(
     check_preserved(preserve_fds)
     process = args if isinstance(args, Process) else None
     words = tuple(args.args if isinstance(args, Process) else args)
+    if not words:
+        raise ValueError("args are empty: the first one names the program")
     if terminal or (process is not None and process.terminal):
         if streams != (None, None, None):
             raise ValueError("a terminal is stdin, stdout and stderr: give none of them")

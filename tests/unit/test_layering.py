@@ -91,8 +91,10 @@ MAY_IMPORT = {
     ),
     # state: where state directories are
     "doctor": "backends backends.forkservers state cgroups kernel kernel.constants errors",
+    # spawned, events, result, stats: what the suite for backends gets from the verbs
     "testing": (
-        f"factory container process doctor aio waiting sandbox state backends.procedures backends.memory {VERBS}"
+        "factory container process spawned events result stats doctor aio waiting sandbox state backends.procedures "
+        f"backends.memory {VERBS}"
     ),
     # the public modules too; kernel: `run` is a subreaper, which is a trait of its process and of no container
     "cli": f"{ROOT} spec lifecycle kernel kernel.constants",
