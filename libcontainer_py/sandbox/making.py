@@ -10,6 +10,7 @@ from errno import EACCES, EPERM, EROFS
 
 from libcontainer_py.backends.base import CreateRequest
 from libcontainer_py.errors import CgroupError, ConfigError, CreateError, Problem
+from libcontainer_py.sandbox.options import is_ordinary
 from libcontainer_py.sandbox.specification import specification
 from libcontainer_py.waiting import insisting
 
@@ -87,7 +88,7 @@ def making(
             raise ConfigError([Problem("cwd", reason, options.cwd)]) from error
         raise
     except CgroupError as error:
-        if options.limits is not None and os.geteuid() != 0 and error.errno in (EACCES, EPERM, EROFS):
+        if options.limits is not None and is_ordinary() and error.errno in (EACCES, EPERM, EROFS):
             error.hint = _DELEGATE
         raise
 

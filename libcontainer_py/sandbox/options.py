@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import re
+import sys
 from collections import abc
 
 import attrs
@@ -96,6 +97,11 @@ def looked_through(
     return options
 
 
+def is_ordinary() -> bool:
+    """Whether we are an ordinary user of Linux, who has one id to give; on other systems there are only fakes."""
+    return sys.platform.startswith("linux") and os.geteuid() != 0
+
+
 def bytes_of(size: Size) -> int:
     """Bytes of a number, or of a text such as "64M" or "1.5 GiB"; K, M, G and T are powers of 1024.
 
@@ -160,7 +166,7 @@ def user_of(user: Who | None, root: str, problems: list[Problem]) -> tuple[int, 
         return 0, 0
     if max(uid, gid) > _LARGEST_ID:
         problems.append(Problem("user", "is too large for an id", user))
-    if uid != 0 and os.geteuid() != 0:
+    if uid != 0 and is_ordinary():
         hint = "leave it out: the command has your own id on the host, and looks like root inside"
         problems.append(Problem("user", "an ordinary user has one id to give, his own", user, hint))
     return uid, gid

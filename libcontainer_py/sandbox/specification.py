@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import os
+import sys
 
 import attrs
 
 from libcontainer_py.kernel import process
 from libcontainer_py.plan.default_seccomp import default_seccomp
 from libcontainer_py.sandbox.files import files, resolver
+from libcontainer_py.sandbox.options import is_ordinary
 from libcontainer_py.spec import Spec
 from libcontainer_py.spec.config import Capabilities, Process, Root, User
 from libcontainer_py.spec.linux import IDMapping, Linux, Namespace, Pids, Resources
@@ -29,10 +31,14 @@ def specification(args: Sequence[str], options: Options, container_id: str, *, o
     base = Spec.default(args)
     if base.linux is None:
         raise AssertionError("the default has one")
-    ordinary = os.geteuid() != 0
-    whole = not ordinary and not process.in_user_namespace()
+    ordinary = is_ordinary()
+    whole = not ordinary and not (sys.platform.startswith("linux") and process.in_user_namespace())
     network = resolver() if options.network else None
     binds = (*((network,) if network is not None else ()), *options.binds)
+    # what there is to see of the host's files only Linux tells, and only there somebody sees it
+    mounts = (
+        tuple(files(options.rootfs, binds, whole=whole, ordinary=ordinary)) if sys.platform.startswith("linux") else ()
+    )
     kinds = (*_KINDS, *(() if options.network else ("network",)), *(("user",) if ordinary else ()))
     return attrs.evolve(
         base,
@@ -46,7 +52,7 @@ def specification(args: Sequence[str], options: Options, container_id: str, *, o
             capabilities=Capabilities(),
             no_new_privileges=True,
         ),
-        mounts=tuple(files(options.rootfs, binds, whole=whole, ordinary=ordinary)),
+        mounts=mounts,
         linux=attrs.evolve(
             base.linux,
             namespaces=tuple(Namespace(type=kind) for kind in kinds),
