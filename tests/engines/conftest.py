@@ -156,16 +156,14 @@ def rootless(place: Path, images: Path) -> Iterator[RootlessPodman]:
 def containerd(place: Path, runtime: str) -> Iterator[Containerd]:
     """The daemon, until the end of the run. Its shims keep sockets below /run/containerd."""
     needs("containerd", "ctr", "setsid")
-    before = Path("/run/containerd").exists()
     folder = place / "containerd"
     folder.mkdir()
-    daemon = Containerd(folder, runtime)
-    try:
-        yield daemon
-    finally:
-        daemon.end()
-        if not before:
-            shutil.rmtree("/run/containerd", ignore_errors=True)
+    with going_again("/run/containerd"):
+        daemon = Containerd(folder, runtime)
+        try:
+            yield daemon
+        finally:
+            daemon.end()
 
 
 @pytest.fixture(scope="session")
@@ -188,18 +186,19 @@ def docker(place: Path, runtime: str, containerd: Containerd, images: Path) -> I
     needs("dockerd", "docker", "docker-init")
     folder = place / "docker"
     folder.mkdir()
-    daemon = Dockerd(folder, runtime, containerd.socket)
-    docker = daemon.client()
-    try:
-        docker("load", "--quiet", "--input", str(images))
-        docker.run(BUSYBOX, "true")
-        yield docker
-    finally:
-        left = docker.says("ps", "--all", "--quiet").split()
-        if left:
-            docker("rm", "--force", *left)
-        daemon.end()
-        remove_cgroups(docker_of.PARENT)
+    with going_again("/run/docker"):
+        daemon = Dockerd(folder, runtime, containerd.socket)
+        docker = daemon.client()
+        try:
+            docker("load", "--quiet", "--input", str(images))
+            docker.run(BUSYBOX, "true")
+            yield docker
+        finally:
+            left = docker.says("ps", "--all", "--quiet").split()
+            if left:
+                docker("rm", "--force", *left)
+            daemon.end()
+            remove_cgroups(docker_of.PARENT)
 
 
 @pytest.fixture(scope="session")
@@ -226,6 +225,15 @@ def cri(containerd: Containerd, runtime: str, images: Path) -> Iterator[Cri]:
 def named(request: pytest.FixtureRequest) -> str:
     """A name for the container of a test."""
     return f"t-{os.urandom(6).hex()}"
+
+
+@contextlib.contextmanager
+def going_again(folder: str) -> Iterator[None]:
+    """Remove a directory that a daemon makes wherever its state is, unless it was there."""
+    there = os.path.exists(folder)
+    yield
+    if not there:
+        shutil.rmtree(folder, ignore_errors=True)
 
 
 def remove_cgroups(name: str) -> None:

@@ -38,9 +38,7 @@ def test_the_program_is_what_podman_says(podman: Podman) -> None:
     assert done.stdout.split() == ["1", "/tmp", "65534", "7", "box", "0027", "cat"]
 
 
-@pytest.mark.parametrize(
-    ("program", "code"), [("nowhere", 127), ("/bin/nowhere", 127), ("/bin/plain", 126), ("/etc", 126)]
-)
+@pytest.mark.parametrize(("program", "code"), [("nowhere", 127), ("/bin/nowhere", 127), ("/bin/plain", 126)])
 def test_a_program_that_cannot_run_has_podmans_exit_code(podman: Podman, program: str, code: int) -> None:
     done = podman.run(BUSYBOX, program, check=False)
     assert done.returncode == code, done.stderr
