@@ -6,8 +6,7 @@ A handle has no status of its own: `status` asks the backend each time. What is 
 
 from __future__ import annotations
 
-import threading
-from typing import Literal, overload
+from _thread import allocate_lock
 
 from libcontainer_py.errors import CgroupError, ContainerNotFound, ContainerTimeout
 from libcontainer_py.lifecycle import Operation, Status, require, status_of
@@ -16,10 +15,14 @@ from libcontainer_py.streams import MAX_OUTPUT, PIPE
 from libcontainer_py.waiting import carry_out, medium_of
 
 TYPE_CHECKING = False
+if not TYPE_CHECKING:
+    from libcontainer_py.plain import overload
 if TYPE_CHECKING:
     import os
+    from _thread import LockType
     from collections.abc import Iterator, Mapping, Sequence
     from types import TracebackType
+    from typing import Literal, overload  # noqa: TC004  (at run time plain has it)
 
     from libcontainer_py.backends.base import Backend
     from libcontainer_py.events import Events
@@ -31,6 +34,7 @@ if TYPE_CHECKING:
     from libcontainer_py.spec.config import Capabilities, Process, Rlimit, User
     from libcontainer_py.stats import Sample, Stats
     from libcontainer_py.terminal import Terminal
+
 
 _SIGKILL = 9
 
@@ -48,7 +52,7 @@ class Container:
     _record: Record
     _owner: bool
     _exit: ExitStatus | None
-    _guard: threading.Lock
+    _guard: LockType
     terminal: Terminal | None
     """Our end of its terminal, of a handle from create with process.terminal and without a console socket."""
 
@@ -64,7 +68,7 @@ class Container:
         self._owner = owner
         self.terminal = terminal
         self._exit = None
-        self._guard = threading.Lock()
+        self._guard = allocate_lock()
         return self
 
     def __repr__(self) -> str:

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import json
-
 from libcontainer_py.memo import remembered
 
 TYPE_CHECKING = False
@@ -14,6 +12,8 @@ if TYPE_CHECKING:
 
 def compact(document: object) -> str:
     """Without a space, in ASCII."""
+    import json  # noqa: PLC0415  (who reads a state writes none)
+
     return json.dumps(document, separators=(",", ":"))
 
 

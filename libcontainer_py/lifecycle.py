@@ -28,13 +28,15 @@ from __future__ import annotations
 
 import enum
 from types import MappingProxyType
-from typing import NamedTuple
 
 from libcontainer_py.errors import IllegalOperation
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Mapping
+    from typing import NamedTuple
+else:
+    from libcontainer_py.plain import NamedTuple
 
 
 class Status(str, enum.Enum):

@@ -6,12 +6,11 @@ Nodes are frozen, so that what holds of one holds for ever; but to compare them 
 from __future__ import annotations
 
 import functools
-from typing import cast
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable
-    from typing import TypeVar
+    from typing import Any, TypeVar
 
     A = TypeVar("A")
     R = TypeVar("R")
@@ -24,7 +23,7 @@ class _Same:
 
     __slots__ = ("it",)
 
-    def __init__(self, it: object) -> None:
+    def __init__(self, it: Any) -> None:
         self.it = it
 
     def __eq__(self, other: object) -> bool:
@@ -39,7 +38,7 @@ def remembered(function: Callable[[A], R]) -> Callable[[A], R]:
 
     @functools.lru_cache(maxsize=_MOST)
     def of_same(same: _Same) -> R:
-        return function(cast("A", same.it))
+        return function(same.it)
 
     @functools.wraps(function)
     def of(node: A) -> R:

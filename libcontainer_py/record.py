@@ -6,11 +6,12 @@ of `Factory.load(id).status`, which loads no attrs.
 
 from __future__ import annotations
 
-from typing import Any, NamedTuple
-
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Mapping
+    from typing import Any, NamedTuple
+else:
+    from libcontainer_py.plain import NamedTuple
 
 
 class Init(NamedTuple):

@@ -15,16 +15,17 @@ import os
 import select
 import time
 from math import inf
-from typing import NamedTuple, Protocol
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable, Generator
-    from typing import NoReturn, TypeAlias, TypeVar
+    from typing import NamedTuple, NoReturn, Protocol, TypeAlias, TypeVar
 
     from libcontainer_py.backends.base import Backend
 
     Value = TypeVar("Value")
+else:
+    from libcontainer_py.plain import NamedTuple, Protocol
 
 
 class Wait(NamedTuple):

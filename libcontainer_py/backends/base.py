@@ -10,14 +10,15 @@ Every method of Store, Gate, Host and Birth is one *step*: tests crash before an
 
 from __future__ import annotations
 
-from typing import Any, NamedTuple, Protocol
-
 from libcontainer_py.record import Failure as Failure  # noqa: PLC0414  (a word of this seam, which backends name here)
 
 TYPE_CHECKING = False
+if not TYPE_CHECKING:
+    from libcontainer_py.plain import NamedTuple, Protocol
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping
     from contextlib import AbstractContextManager
+    from typing import Any, NamedTuple, Protocol  # noqa: TC004  (at run time plain has them)
 
     from libcontainer_py.lifecycle import Facts
     from libcontainer_py.record import Init, Intent, Record, Swept

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import _socket
 import os
-import threading
+from _thread import RLock, allocate_lock  # threading loads more than it adds
 
 from libcontainer_py.init import messages
 from libcontainer_py.kernel import process
@@ -55,7 +55,7 @@ class Child:
         """Bytes, of the largest of these processes."""
         self.control: _socket.socket | None = None
         """Where a reaper says how its command ended; it ends with 128 + n itself."""
-        self._guard = threading.Lock()
+        self._guard = allocate_lock()
 
     def reap(self) -> int | None:
         """The returncode of a child that ended.
@@ -134,7 +134,7 @@ class Child:
             self.cpu_seconds = max(0.0, self.cpu_seconds - own_cpu)
 
 
-_guard = threading.RLock()
+_guard = RLock()
 _children: dict[tuple[int, int], Child] = {}
 _MOST_REMEMBERED = 1024
 """Children that were reaped and are kept for handles that ask late: at most twice as many."""
@@ -205,7 +205,7 @@ def reap(pidfd: int) -> None:
 def _after_fork() -> None:
     """In a forked child: the children are its parent's."""
     global _guard
-    _guard = threading.RLock()
+    _guard = RLock()
     for one in _children.values():
         if one.pidfd >= 0:
             os.close(one.pidfd)

@@ -12,7 +12,7 @@ import _socket
 import marshal
 import os
 import sys
-import threading
+from _thread import RLock, allocate_lock  # threading loads more than it adds
 from contextlib import contextmanager
 
 from libcontainer_py.backends import children
@@ -49,7 +49,7 @@ class Server:
         self._greeted = False
         self.limits: tuple[tuple[int, int, int], ...] = limits_of_host()
         self._charges: list[Charge] = []
-        self._guard = threading.Lock()
+        self._guard = allocate_lock()
         ours, theirs = socketpair()
         try:
             null = os.open("/dev/null", os.O_RDWR | os.O_CLOEXEC)
@@ -135,7 +135,7 @@ class Server:
         children.reap(pidfd)
 
 
-_guard = threading.RLock()
+_guard = RLock()
 _servers: dict[tuple[str, View], Server] = {}
 _unguarded: list[Charge] = []
 """Charges of servers that died: the next one gets them."""
@@ -190,6 +190,8 @@ def once(python: str) -> Generator[None]:
     with _guard:
         own = None
         if key not in _servers:
+            import threading  # noqa: PLC0415  (for one question)
+
             alone = threading.active_count() == 1 and python == sys.executable
             own = _servers[key] = Server(python, key[1], _fork if alone else _spawn)
     try:
@@ -351,7 +353,7 @@ def rights(descriptors: Iterable[int]) -> list[tuple[int, int, bytes]]:
 def _after_fork() -> None:
     """In a forked child: the servers are its parent's."""
     global _guard
-    _guard = threading.RLock()
+    _guard = RLock()
     for server in _servers.values():
         server.socket.close()
         if server.pidfd is not None:

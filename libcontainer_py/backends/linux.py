@@ -3,12 +3,10 @@
 from __future__ import annotations
 
 import os
-import re
 import sys
 import time
 import warnings
 from contextlib import nullcontext
-from typing import NamedTuple
 
 from libcontainer_py import cgroups
 from libcontainer_py.backends import children, forkservers
@@ -29,7 +27,7 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
     from contextlib import AbstractContextManager
-    from typing import Any, Literal
+    from typing import Any, Literal, NamedTuple
 
     from libcontainer_py.backends.base import Birth, CreateRequest, Preparation, Spawned, SpawnRequest, Watch
     from libcontainer_py.backends.preparation import LinuxPreparation
@@ -39,6 +37,8 @@ if TYPE_CHECKING:
     from libcontainer_py.spec import Resources
     from libcontainer_py.stats import Stats
     from libcontainer_py.waiting import Steps
+else:
+    from libcontainer_py.plain import NamedTuple
 
 _WAITING = frozenset({WAITING_NAME, "runc:[2:INIT]"})
 _SIGKILL = 9
@@ -127,7 +127,7 @@ class LinuxBackend(Procedures):
     def explain(self, record: Record) -> str:
         """The plan that made the container, from its bundle as it is now."""
         from libcontainer_py.backends.base import CreateRequest  # noqa: PLC0415
-        from libcontainer_py.backends.preparation import LinuxPreparation, spec_of  # noqa: PLC0415
+        from libcontainer_py.backends.preparation import LinuxPreparation, spec_of  # noqa: PLC0415  (attrs)
 
         config = section(record.document, "config")
         request = CreateRequest(
@@ -487,6 +487,8 @@ def _torn_init_lives(directory: str) -> bool:
             text = file.read(1 << 20)
     except OSError:
         return False
+    import re  # noqa: PLC0415  (for a torn file alone)
+
     found = [re.search(rf'"{key}": ?(\d{{1,18}})', text) for key in ("init_process_pid", "init_process_start")]
     pid, start = (int(match[1]) if match is not None else 0 for match in found)
     return pid > 0 and start > 0 and process.alive(pid, start)

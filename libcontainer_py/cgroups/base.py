@@ -10,7 +10,6 @@ import errno
 import os
 import time
 from abc import ABC, abstractmethod
-from typing import NamedTuple
 
 from libcontainer_py.cgroups.hierarchies import ANY, UNKNOWN, read_hierarchies
 from libcontainer_py.cgroups.tree import has_children, read, remove_tree, walk, write
@@ -20,6 +19,7 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     import select
     from collections.abc import Iterable, Mapping
+    from typing import NamedTuple
 
     from libcontainer_py.cgroups.control import Change
     from libcontainer_py.cgroups.devices import DeviceRule
@@ -27,6 +27,8 @@ if TYPE_CHECKING:
     from libcontainer_py.kernel import inotify
     from libcontainer_py.spec import Resources
     from libcontainer_py.stats import Stats
+else:
+    from libcontainer_py.plain import NamedTuple
 
 __all__ = ["ANY", "DEFAULT_PARENT", "FREEZE_TIMEOUT", "KILL_TIMEOUT", "UNKNOWN", "Cgroup", "OomCounts", "failure"]
 

@@ -10,11 +10,12 @@ Source: runtime-spec, config-linux.md, Allowed Device List; Documentation/admin-
 
 from __future__ import annotations
 
-from typing import NamedTuple
-
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Container, Iterable
+    from typing import NamedTuple
+else:
+    from libcontainer_py.plain import NamedTuple
 
 EVERY = frozenset("rwm")
 

@@ -9,7 +9,6 @@ import enum
 import functools
 import os
 import posixpath
-from typing import NamedTuple
 
 from libcontainer_py.cgroups.tree import read
 from libcontainer_py.kernel.mountinfo import unescape
@@ -17,6 +16,9 @@ from libcontainer_py.kernel.mountinfo import unescape
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
+    from typing import NamedTuple
+else:
+    from libcontainer_py.plain import NamedTuple
 
 UNKNOWN = 0
 """As st_ino: it was to be made, but nobody wrote down whether it was."""

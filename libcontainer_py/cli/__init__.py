@@ -84,7 +84,7 @@ def _carry_out(name: str, command: Command, words: list[str], settings: Settings
     except UsageError as error:
         _show_usage(str(error), name)
         raise
-    from importlib import import_module  # noqa: PLC0415  (loaded by now)
+    from importlib import import_module  # noqa: PLC0415  (it loads nothing more)
 
     act: Callable[[Settings, Parsed], int] = getattr(import_module(f"{__name__}.{command.room}"), name)
     return _attempt(act, settings, parsed, prefix="exec failed: " if name == "exec" else "")

@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
-from typing import NamedTuple
-
 from libcontainer_py.cli.flags import NUMBER, SECONDS, SWITCH, TEXT, TEXTS, Flag
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import NamedTuple
+else:
+    from libcontainer_py.plain import NamedTuple
 
 ANY = 1 << 16
 

@@ -67,5 +67,5 @@ def features(settings: Settings, parsed: Parsed) -> int:
     """Print what containers of this library can be asked for. Source: features.md."""
     from libcontainer_py.spec import Features  # noqa: PLC0415  (its classes take 10 ms to define)
 
-    sys.stdout.write(text.indented(Features.supported().to_dict(), 4) + "\n")
+    sys.stdout.write(text.indented(Features.supported().to_dict(), "    ") + "\n")
     return 0

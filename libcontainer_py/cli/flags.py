@@ -6,12 +6,12 @@ two, its value is the next word or follows `=`, and flags may stand after argume
 
 from __future__ import annotations
 
-from typing import NamedTuple
-
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
-    from typing import Final
+    from typing import Final, NamedTuple
+else:
+    from libcontainer_py.plain import NamedTuple
 
 SWITCH: Final = "switch"
 TEXT: Final = "text"

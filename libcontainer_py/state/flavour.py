@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-import json
 import os
-from typing import Any
 
+from libcontainer_py import lightjson
 from libcontainer_py.errors import StateError
 from libcontainer_py.state import atomic
 from libcontainer_py.state.sections import is_object
@@ -13,6 +12,7 @@ from libcontainer_py.state.sections import is_object
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
+    from typing import Any
 
 
 def of_directory(directory: int) -> str | None:
@@ -24,7 +24,7 @@ def of_directory(directory: int) -> str | None:
     if "state.json" not in names:
         return "crun" if "status" in names and "config.json" in names else None
     try:
-        document: Any = json.loads(atomic.read(directory, "state.json", "state.json"))
+        document: Any = lightjson.loads(atomic.read(directory, "state.json", "state.json"))
     except (OSError, ValueError, RecursionError, StateError):
         return None  # torn: crun's and youki's too are replaced at once
     return of_document(document) if is_object(document) else None

@@ -8,12 +8,15 @@ here.
 
 from __future__ import annotations
 
-import json
 import os
-from typing import Any
 
+from libcontainer_py import lightjson
 from libcontainer_py.record import Init, Intent
 from libcontainer_py.state.sections import is_object
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Any
 
 NAME = "intent.json"
 MADE = "made.json"
@@ -31,13 +34,15 @@ def encode(intent: Intent) -> bytes:
         "init": None if intent.init is None else _process(intent.init),
         "die_with_parent": intent.die_with_parent,
     }
+    import json  # noqa: PLC0415  (for who creates)
+
     return json.dumps(document, separators=(",", ":")).encode()
 
 
 def decode(data: bytes) -> Intent:
     """The intent in the content of intent.json. Raises ValueError, which says what is wrong where."""
     try:
-        content: Any = json.loads(data)
+        content: Any = lightjson.loads(data)
     except RecursionError:
         raise ValueError("is nested too deeply") from None
     keys = {"version", "creator", "boot_id", "pid_namespace", "cgroups", "init", "die_with_parent"}

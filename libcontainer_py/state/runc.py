@@ -11,11 +11,9 @@ Source: runc 1.1.5 and 1.5.1, libcontainer/container_linux.go (State), libcontai
 from __future__ import annotations
 
 import functools
-import json
 import os
-from typing import Any
 
-from libcontainer_py import jsontext
+from libcontainer_py import jsontext, lightjson
 from libcontainer_py.errors import StateError
 from libcontainer_py.record import Init, Record
 from libcontainer_py.state import flavour
@@ -24,6 +22,7 @@ from libcontainer_py.state.sections import entries, is_list, is_object, section
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Mapping
+    from typing import Any
 
 NAME = "state.json"
 OURS = "libcontainer_py"
@@ -180,15 +179,13 @@ class _Reader:
         if not data:
             raise self._wrong("", "is empty")
         try:
-            document: Any = json.loads(data)
+            document: Any = lightjson.loads(data)
         except UnicodeDecodeError as error:
             raise self._wrong("", f"is not UTF-8: byte {error.start}") from error
-        except json.JSONDecodeError as error:
-            raise self._wrong("", f"is not JSON: line {error.lineno} column {error.colno}: {error.msg}") from error
         except RecursionError:
             raise self._wrong("", "is nested too deeply") from None
         except ValueError as error:
-            raise self._wrong("", f"is not JSON: {error}") from error  # a number of more digits than int() takes
+            raise self._wrong("", f"is not JSON: {_where(error)}") from error
         if not is_object(document):
             raise self._wrong("", f"must be an object, not {_kind(document)}")
         return document
@@ -307,6 +304,15 @@ class _Reader:
             if not isinstance(value, str):
                 raise self._wrong(f"{OURS}.annotations[{key!r}]", f"must be a string, not {_kind(value)}")
         return own
+
+
+def _where(error: ValueError) -> str:
+    """What json says is wrong; else it is a number of more digits than int() takes."""
+    from json import JSONDecodeError  # noqa: PLC0415  (loaded by now)
+
+    if isinstance(error, JSONDecodeError):
+        return f"line {error.lineno} column {error.colno}: {error.msg}"
+    return str(error)
 
 
 def _kind(value: Any) -> str:

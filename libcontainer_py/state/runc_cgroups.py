@@ -6,14 +6,13 @@ does not limit is left out. Source: runc, libcontainer/specconv, CreateCgroupCon
 
 from __future__ import annotations
 
-from typing import Any
-
 from libcontainer_py.kernel.weights import cpu_weight
 from libcontainer_py.state.sections import entries, section
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
+    from typing import Any
 
 _ANY = -1
 

@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Mapping
-    from typing import TypeGuard
+    from typing import Any, TypeGuard
 
 
 def section(parent: Mapping[str, Any], key: str) -> dict[str, Any]:

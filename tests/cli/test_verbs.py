@@ -45,11 +45,10 @@ def test_state_is_byte_for_byte_that_of_runc(desk: Desk, peer: Callable[[str], s
     desk.change(lambda config: config.update(annotations={"b": "<&>", "a": "ü"}))
     container_id = desk.create()
     runc = peer("runc")
-    assert desk("state", container_id).stdout == runc_on(desk, runc, "state", container_id).stdout
-    desk("start", container_id)
-    desk("pause", container_id)
-    assert desk("state", container_id).stdout == runc_on(desk, runc, "state", container_id).stdout
-    desk("resume", container_id)
+    for verb in ("start", "pause", "resume"):
+        ours, theirs = desk("state", container_id), runc_on(desk, runc, "state", container_id)
+        assert (ours.stdout, ours.stderr) == (theirs.stdout, theirs.stderr)
+        desk(verb, container_id)
 
 
 def test_lists_are_byte_for_byte_those_of_runc(desk: Desk, peer: Callable[[str], str]) -> None:

@@ -112,6 +112,22 @@ def test_load_and_status(tmp_path: Path) -> None:
     assert not [name for name in loaded if name.startswith(("libcontainer_py.plan", "libcontainer_py.init.executor"))]
 
 
+@pytest.mark.skipif(sys.platform != "linux", reason="needs Linux")
+@pytest.mark.parametrize("verb", ["start", "state", "kill", "delete", "pause", "resume"])
+def test_the_verbs_of_the_command_line_that_engines_call_most(verb: str, tmp_path: Path) -> None:
+    """A container that is not there will do: all is loaded by the time that it is looked for."""
+    code = (
+        "from libcontainer_py.cli import main\n"
+        f"code = main(['--root', sys.argv[1], '--log', '/dev/null', {verb!r}, 'nope'])\n"
+        "print(code, *sys.modules, sep='\\n')"
+    )
+    tmp_path.chmod(0o700)
+    code_of_exit, *loaded = fresh(code, str(tmp_path))
+    assert code_of_exit == "1"
+    assert {*VERBS_MAY_NOT_LOAD, "typing", "re", "json", "threading", "ctypes"}.intersection(loaded) == set()
+    assert "libcontainer_py.backends.linux" in loaded
+
+
 # -- other systems ----------------------------------------------------------------------------------------------------
 
 # What CPython on these systems does not have. Windows lacks all that macOS lacks, and more.

@@ -24,6 +24,8 @@ MAY_IMPORT = {
     "errors": "",
     "stats": "",
     "memo": "",
+    "plain": "",  # of typing what is asked for at run time, without typing
+    "lightjson": "",
     "jsontext": "memo",
     "kernel.constants": "",
     "init.messages": "",
@@ -101,7 +103,7 @@ MAY_IMPORT = {
     "__main__": "cli",
     ROOT: "",
 }
-EVERYBODY = {"record", "memo", "jsontext"}
+EVERYBODY = {"record", "memo", "jsontext", "plain", "lightjson"}
 
 PURE = {"spec", "plan", "lifecycle", "streams", "record", "errors", "stats", "kernel.constants", "init.messages"}
 IMPURE = {"os", "ctypes", "subprocess", "socket", "fcntl", "signal", "tempfile"}
