@@ -435,3 +435,14 @@ def test_nothing_stays_open():
         with pytest.raises(ContainerTimeout):
             sandbox.run(["long"], timeout=1)
     assert fake.memory.host.medium.opened == 0
+
+
+def test_several_processors():
+    fake = FakeFactory(program=works(10, cpus=2))
+    assert run(["x"], factory=fake).duration == pytest.approx(5)
+    # the quota is shared by those who want some
+    with Sandbox(factory=fake, cpus=1) as sandbox:
+        begun = fake.now()
+        pair = [sandbox.spawn(["x"]) for _ in range(2)]
+        assert [process.wait() for process in pair] == [0, 0]
+        assert fake.now() - begun == pytest.approx(20)
