@@ -9,12 +9,8 @@ import sys
 import tempfile
 from pathlib import Path
 
-import attr
-import attrs
 import pytest
-import typing_extensions
 
-import libcontainer_py
 from tests.engines import containerd as containerd_of
 from tests.engines import cri as cri_of
 from tests.engines import docker as docker_of
@@ -24,30 +20,17 @@ from tests.engines.docker import Docker, Dockerd
 from tests.engines.images import BUSYBOX, PAUSE, write_archive
 from tests.engines.podman import Podman, RootlessPodman
 from tests.engines.programs import PATH, wait_until
+from tests.engines.pyrunc import IMPORTED, copy_package, write_pyrunc
 from tests.kernel.workshop import python_for_everybody
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator
+    from collections.abc import Iterator
 
 if not sys.platform.startswith("linux"):
     collect_ignore_glob = ["test_*.py"]
 
 NOBODY = 65534
-IMPORTED = [
-    Path(libcontainer_py.__file__).parents[1],
-    Path(attrs.__file__).parents[1],
-    Path(typing_extensions.__file__).parent,
-]
-"""Where what pyrunc imports is."""
-
-SCRIPT = """\
-#!{python} -IS
-import sys
-sys.path[:0] = {folders}
-from libcontainer_py.cli import main
-sys.exit(main())
-"""
 
 # program: Debian's package
 ENGINES = {
@@ -91,23 +74,6 @@ def runtime(place: Path) -> str:
     return os.environ.get("LIBCONTAINER_PY_ENGINES_RUNTIME") or str(
         write_pyrunc(place / "pyrunc", sys.executable, dict.fromkeys(IMPORTED))
     )
-
-
-def write_pyrunc(path: Path, python: str, folders: Iterable[Path]) -> Path:
-    """A script that runs pyrunc in an interpreter that looks in these folders alone: engines give it no PATH."""
-    path.write_text(SCRIPT.format(python=python, folders=[str(folder) for folder in folders]))
-    path.chmod(0o755)
-    return path
-
-
-def copy_package(folder: Path, user: int) -> None:
-    """What pyrunc imports, where a user may read it and keep its bytecode."""
-    for module in (attr, attrs, libcontainer_py):
-        source = Path(module.__file__).parent
-        shutil.copytree(source, folder / source.name, ignore=shutil.ignore_patterns("__pycache__"))
-    shutil.copy(typing_extensions.__file__, folder)
-    for path in (folder, *folder.rglob("*")):
-        os.chown(path, user, user)
 
 
 @pytest.fixture(scope="session")

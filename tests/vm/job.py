@@ -84,7 +84,7 @@ systemd-journal-flush.service systemd-random-seed.service systemd-update-utmp.se
 systemd-timesyncd.service systemd-firstboot.service systemd-sysusers.service systemd-machine-id-commit.service
 systemd-binfmt.service systemd-remount-fs.service systemd-boot-system-token.service ldconfig.service
 keyboard-setup.service console-setup.service e2scrub_reap.service dpkg-db-backup.service apparmor.service
-networking.service podman.socket dev-hugepages.mount sys-kernel-debug.mount sys-kernel-tracing.mount
+networking.service podman.socket docker.socket dev-hugepages.mount sys-kernel-debug.mount sys-kernel-tracing.mount
 sys-kernel-config.mount sys-fs-fuse-connections.mount proc-sys-fs-binfmt_misc.automount timers.target paths.target
 systemd-initctl.socket systemd-ask-password-console.path systemd-ask-password-wall.path
 """
