@@ -489,7 +489,8 @@ def test_one_after_the_other_keeps_nothing(user: User) -> None:
         import os, sys
         from libcontainer_py import run
         def memory():  # bytes that are resident. Source: proc(5), /proc/PID/statm
-            return int(open("/proc/self/statm").read().split()[1]) * os.sysconf("SC_PAGE_SIZE")
+            with open("/proc/self/statm") as file:
+                return int(file.read().split()[1]) * os.sysconf("SC_PAGE_SIZE")
         def some(count):
             for _ in range(count):
                 assert run(["true"]).returncode == 0
@@ -497,7 +498,8 @@ def test_one_after_the_other_keeps_nothing(user: User) -> None:
         before, held = len(os.listdir("/proc/self/fd")), memory()
         some(int(sys.argv[1]))
         assert len(os.listdir("/proc/self/fd")) == before
-        assert memory() - held < 2 << 20, memory() - held
+        # what is kept has an end: 64 states as they were written, of 20 KiB, and 2,048 ended children
+        assert memory() - held < 6 << 20, memory() - held
         print(len(os.listdir("/proc/self/task")))
     """
     assert user.python_says(textwrap.dedent(code), str(times(40))) == "1\n"
