@@ -1,4 +1,4 @@
-"""The script that engines call: pyrunc of this checkout, in an interpreter that looks nowhere else."""
+"""The script that engines call, as docs/engines/index.md has it, but with this checkout."""
 
 from __future__ import annotations
 
@@ -11,11 +11,14 @@ import attrs
 import typing_extensions
 
 import libcontainer_py
+from tests.engines.pages import block, replaced
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
+FOLDERS = '["/opt/pyrunc/lib/python3.11/site-packages"]'
+"""Where docs/engines has the package."""
 IMPORTED = [
     Path(libcontainer_py.__file__).parents[1],
     Path(attrs.__file__).parents[1],
@@ -23,18 +26,11 @@ IMPORTED = [
 ]
 """Where what pyrunc imports is."""
 
-SCRIPT = """\
-#!{python} -IS
-import sys
-sys.path[:0] = {folders}
-from libcontainer_py.cli import main
-sys.exit(main())
-"""
-
 
 def write_pyrunc(path: Path, python: str, folders: Iterable[Path]) -> Path:
     """A script that runs pyrunc in an interpreter that looks in these folders alone: engines give it no PATH."""
-    path.write_text(SCRIPT.format(python=python, folders=[str(folder) for folder in folders]))
+    script = replaced(block("index.md", "python"), "/usr/bin/python3", python)
+    path.write_text(replaced(script, FOLDERS, repr([str(folder) for folder in folders])))
     path.chmod(0o755)
     return path
 
