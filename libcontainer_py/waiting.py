@@ -17,15 +17,15 @@ import time
 from math import inf
 
 TYPE_CHECKING = False
+if not TYPE_CHECKING:
+    from libcontainer_py.plain import NamedTuple, Protocol
 if TYPE_CHECKING:
     from collections.abc import Callable, Generator
-    from typing import NamedTuple, NoReturn, Protocol, TypeAlias, TypeVar
+    from typing import NamedTuple, NoReturn, Protocol, TypeAlias, TypeVar  # noqa: TC004  (at run time plain has them)
 
     from libcontainer_py.backends.base import Backend
 
     Value = TypeVar("Value")
-else:
-    from libcontainer_py.plain import NamedTuple, Protocol
 
 
 class Wait(NamedTuple):

@@ -75,7 +75,7 @@ def test_durations(written: str, expected: float) -> None:
 
 @pytest.mark.parametrize("written", ["", "s", "5", "5x", "5 s", "--5s"])
 def test_no_durations(written: str) -> None:
-    with pytest.raises(ValueError, match=""):
+    with pytest.raises(ValueError, match=r"\A"):
         seconds(written)
 
 
@@ -89,7 +89,7 @@ def test_sizes(written: str, expected: int) -> None:
 
 @pytest.mark.parametrize("written", ["", "m", "-2", "1z", "1mm"])
 def test_no_sizes(written: str) -> None:
-    with pytest.raises(ValueError, match=""):
+    with pytest.raises(ValueError, match=r"\A"):
         limits.size(written)
 
 
@@ -105,8 +105,6 @@ def test_json_is_json(value: object) -> None:
     assert json.loads(text.line(value)) == value
     assert json.loads(text.indented(value)) == value
     assert not {"<", ">", "&"}.intersection(text.line(value))
-        value
-    )
 
 
 def test_tables() -> None:
