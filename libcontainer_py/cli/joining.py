@@ -29,13 +29,14 @@ def exec(settings: Settings, parsed: Parsed) -> int:  # noqa: A001  (the command
     size = relay.own_size() if process.terminal and not detach else None
     if size is not None and process.console_size is None:  # before its program asks for it
         process = attrs.evolve(process, console_size=ConsoleSize(width=size[0], height=size[1]))
+    preserved = making.preserved_of(parsed)
     with relay.Relay(catching=not detach) as through:
         spawned = container.spawn(
             process,
             console_socket=console_socket,
             pid_file=parsed.text("pid-file") or None,
             pidfd_socket=parsed.text("pidfd-socket") or None,
-            preserve_fds=parsed.number("preserve-fds"),
+            preserve_fds=preserved,
             cgroup=_cgroup(parsed.texts("cgroup")),
             ignore_paused=parsed.on("ignore-paused"),
         )

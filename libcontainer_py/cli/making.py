@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 
 def create(settings: Settings, parsed: Parsed) -> int:
     """Make a container whose program waits for start."""
-    _make(settings, parsed, detach=True).close()
+    _make(settings, parsed, preserved_of(parsed), detach=True).close()
     return 0
 
 
@@ -25,8 +25,9 @@ def run(settings: Settings, parsed: Parsed) -> int:
     detach = parsed.on("detach")
     if not detach and not parsed.on("no-subreaper"):
         relay.become_subreaper()
+    preserved = preserved_of(parsed)
     with relay.Relay(catching=not detach) as through:
-        container = _make(settings, parsed, detach=detach)
+        container = _make(settings, parsed, preserved, detach=detach)
         try:
             if container.terminal is not None:
                 relay.copy_size(container.terminal)  # before its program asks for it
@@ -45,7 +46,7 @@ def run(settings: Settings, parsed: Parsed) -> int:
         return code
 
 
-def _make(settings: Settings, parsed: Parsed, *, detach: bool) -> Container:
+def _make(settings: Settings, parsed: Parsed, preserved: int, *, detach: bool) -> Container:
     bundle = os.path.abspath(parsed.text("bundle") or os.curdir)
     console_socket = parsed.text("console-socket") or None
     check_terminal(demanded=_wants_terminal(bundle), detach=detach, console_socket=console_socket)
@@ -55,10 +56,26 @@ def _make(settings: Settings, parsed: Parsed, *, detach: bool) -> Container:
         console_socket=console_socket,
         pid_file=parsed.text("pid-file") or None,
         pidfd_socket=parsed.text("pidfd-socket") or None,
-        preserve_fds=parsed.number("preserve-fds"),
+        preserve_fds=preserved,
         no_pivot=parsed.on("no-pivot"),
         no_new_keyring=parsed.on("no-new-keyring"),
     )
+
+
+def preserved_of(parsed: Parsed) -> int:
+    """How many descriptors go to the program. Raises ValueError where one is ours: our caller would have left it open.
+
+    To be asked before there are more of ours. What is not open at all, create and spawn refuse.
+    """
+    count = parsed.number("preserve-fds")
+    for number in range(3, 3 + count):
+        try:
+            given = os.get_inheritable(number)
+        except OSError:
+            break
+        if not given:
+            raise ValueError(f"unable to stat preserved-fd {number - 3} (of {count}): {number} was not passed to us")
+    return count
 
 
 def check_terminal(*, demanded: bool, detach: bool, console_socket: str | None) -> None:

@@ -30,6 +30,7 @@ else:
 _SIGCHLD, _SIGWINCH = 17, 28
 _PASSED_ON = (1, 2, 3, 10, 12, 14, 15, 18, 20, 21, 22, *range(34, 65))
 """HUP INT QUIT USR1 USR2 ALRM TERM CONT TSTP TTIN TTOU, and real-time signals."""
+_CAUGHT = (_SIGCHLD, _SIGWINCH, *_PASSED_ON)
 _STDIN, _STDOUT = 0, 1
 _CHUNK = 65536
 
@@ -99,20 +100,23 @@ class Relay:
     def __init__(self, *, catching: bool) -> None:
         self._catching = catching
         self._before: dict[int, Handler] = {}
+        self._mask: set[int] = set()
         self._read = self._write = self._wakeup = -1
 
     def __enter__(self) -> Relay:
         if self._catching:
             self._read, self._write = os.pipe2(os.O_CLOEXEC | os.O_NONBLOCK)
             self._wakeup = _signal.set_wakeup_fd(self._write, warn_on_full_buffer=False)
-            for number in (_SIGCHLD, _SIGWINCH, *_PASSED_ON):
+            for number in _CAUGHT:
                 self._before[number] = _signal.signal(number, _noted)
+            self._mask = _signal.pthread_sigmask(_signal.SIG_UNBLOCK, _CAUGHT)  # our caller may have blocked them
         return self
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
     ) -> None:
         if self._catching:
+            _signal.pthread_sigmask(_signal.SIG_SETMASK, self._mask)
             for number, handler in self._before.items():
                 _signal.signal(number, handler)
             _signal.set_wakeup_fd(self._wakeup)

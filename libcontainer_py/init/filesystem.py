@@ -19,7 +19,6 @@ from libcontainer_py.kernel.constants import (
     MOVE_MOUNT_F_EMPTY_PATH,
     MOVE_MOUNT_T_EMPTY_PATH,
     MS_MOVE,
-    MS_PRIVATE,
     MS_RDONLY,
     MS_REC,
     MS_SLAVE,
@@ -195,16 +194,22 @@ class Filesystem:
         anywhere of /proc and /sys as proof that a new user namespace may see all of it: so that goes first.
         """
         top = os.readlink(f"self/fd/{self.root}", dir_fd=self.procfs)
-        for one in reversed(mountinfo.mounts()):
-            if one.fstype in ("proc", "sysfs") and one.point != top and not one.point.startswith(f"{top}/"):
-                libc.mount(None, one.point, None, MS_PRIVATE)
+        outer = [one for one in mountinfo.mounts() if one.point != top and not one.point.startswith(f"{top}/")]
+        self._leave_procfs()  # while it is mounted
+        for one in outer:  # what is unmounted goes wherever the mount that it lies on is shared
+            try:
+                libc.mount(None, one.point, None, MS_SLAVE)
+            except OSError as error:
+                if error.errno not in (_EINVAL, _ENOENT):  # it is hidden by another mount
+                    raise
+        for one in reversed(outer):
+            if one.fstype in ("proc", "sysfs"):
                 try:
                     libc.umount2(one.point, MNT_DETACH)
                 except OSError as error:
                     if error.errno not in (_EINVAL, _EPERM):
                         raise
                     libc.mount("tmpfs", one.point, "tmpfs", 0, None)  # not ours to unmount: hide it
-        self._leave_procfs()
         os.fchdir(self.root)
         libc.mount(".", "/", None, MS_MOVE)
         os.chroot(".")

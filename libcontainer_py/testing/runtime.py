@@ -154,7 +154,7 @@ class RuntimeBackend:
 
     def ids(self) -> list[str]:
         """`list --quiet`."""
-        return sorted(self._run("list", "--quiet").decode().split())
+        return sorted(self._run("list", "--quiet").decode().splitlines())
 
     def load(self, container_id: str) -> Record:
         """`state`. Raises InvalidId, ContainerNotFound."""

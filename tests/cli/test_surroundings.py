@@ -181,3 +181,26 @@ def test_exec_takes_who_and_where(desk: Desk) -> None:
     desk("exec", container_id, "sh", "-c", "kill -9 $$", code=137)
     for words in (("--user", "somebody"), ("--additional-gids", "-1"), ("--cgroup", ":x"), ("--cgroup", "../..")):
         desk("exec", *words, container_id, "true", code=255)
+
+
+def test_descriptors_that_were_not_passed_on_are_refused(desk: Desk) -> None:
+    """They would be those that the command line has opened itself: here its log."""
+    log = desk.folder / "log"
+    words = ["--log", str(log), "run", "--preserve-fds", "1", "--bundle", str(desk.bundle), desk.new_id()]
+    done = subprocess.run([*desk.command, *words], capture_output=True, text=True, timeout=60)
+    assert done.returncode == 1
+    assert "unable to stat preserved-fd 0 (of 1): 3 was not passed to us" in done.stderr
+
+
+BLOCKING = """
+import os, signal, sys
+signal.pthread_sigmask(signal.SIG_BLOCK, range(1, 32))
+os.execv(sys.argv[1], sys.argv[1:])
+"""
+
+
+def test_a_caller_that_blocks_signals(desk: Desk) -> None:
+    bundle = desk.make_bundle("/bin/sh", "-c", "grep SigBlk /proc/self/status; exit 3")
+    words = [*desk.command, "run", "--bundle", str(bundle), desk.new_id()]
+    done = subprocess.run([sys.executable, "-c", BLOCKING, *words], capture_output=True, text=True, timeout=60)
+    assert (done.returncode, done.stdout.split()) == (3, ["SigBlk:", "0" * 16]), done.stderr
