@@ -185,7 +185,8 @@ class Gate:
         missing = sorted({package for program, package in PEERS.items() if shutil.which(program, path=path) is None})
         if missing:
             self.call("apt-update", ["apt-get", "update", "-q"])
-            self.call("apt-install", ["apt-get", "install", "-q", "-y", "--no-install-recommends", *missing])
+            install = ["apt-get", "install", "-q", "-y", "--no-install-recommends", *missing]
+            self.call("apt-install", ["env", "RUNLEVEL=1", *install])  # invoke-rc.d starts no daemon in it
         for program in PEERS:
             say(f"   {program}: {shutil.which(program, path=path) or 'still missing'}")
         for version in PYTHONS:
