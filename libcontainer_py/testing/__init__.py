@@ -3,6 +3,10 @@
     fake        FakeFactory: containers in memory, on a clock that jumps
     programs    what their programs do
     faults      what goes wrong with them, and when
+    explorer    explore: every interleaving of a few callers, and the shortest that breaks something
+    suite       BackendSuite: what any backend must do; needs pytest (the extra `test`)
+    runtime     RuntimeBackend, which drives the binary of a runtime: runc, crun, pyrunc
+    plugin      fixtures for pytest, which finds it by itself
     machine     LifecycleMachine, for any backend; needs Hypothesis (the extra `test`)
     strategies  what to draw configurations from; needs Hypothesis
 
