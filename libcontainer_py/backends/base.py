@@ -248,7 +248,10 @@ class Store(Protocol):
     def root(self) -> str: ...
 
     def lock(self, container_id: str, *, timeout: float | None) -> AbstractContextManager[None]:
-        """Exclude every other process and thread from this container. Raises ContainerTimeout."""
+        """Exclude every other process and thread from this container. Raises ContainerTimeout.
+
+        Its `__exit__` may be called more than once, and where it was not taken.
+        """
         ...
 
     def directory(self, container_id: str) -> str:

@@ -157,13 +157,13 @@ class Procedures:
     def _enter(self, held: ExitStack, container_id: str, timeout: float, *, patient: bool) -> Steps[None]:
         """Take the container's lock until `held` is left. Raises ContainerTimeout, StateError."""
         if patient:
-            held.enter_context(self.store.lock(container_id, timeout=timeout))
+            self._lock(held, container_id, timeout)
             return
         until = self.medium.now() + timeout
         pause = _PAUSES[0]
         while True:
             try:
-                held.enter_context(self.store.lock(container_id, timeout=0))
+                self._lock(held, container_id, 0)
             except ContainerTimeout as error:
                 now = self.medium.now()
                 if now >= until:
@@ -173,6 +173,13 @@ class Procedures:
                 return
             yield Wait(until=min(until, now + pause))
             pause = min(2 * pause, _PAUSES[1])
+
+    def _lock(self, held: ExitStack, container_id: str, timeout: float) -> None:
+        """Take it. However an interrupt comes, `held` lets it go: who cleans up after that wants it once more."""
+        lock = self.store.lock(container_id, timeout=timeout)
+        held.push(lock)  # before it is taken; and twice, since the interrupt may come when the first begins to let go
+        held.push(lock)
+        lock.__enter__()  # `with` would leave a moment in which it is taken and nobody knows
 
     def _outlive(self, init: Init, timeout: float, *, patient: bool) -> Steps[Exit | None]:
         """Wait until it ended; None: not within `timeout` seconds."""

@@ -27,7 +27,7 @@ _LONGEST_PAUSE = 0.02
 
 
 class Lock:
-    """Excludes everybody else from one slot, inside `with`.
+    """Excludes everybody else from one slot, inside `with`. Its `__exit__` does nothing where it was not taken.
 
     `open_root` gives a descriptor of the root, which the lock closes. `timeout` in seconds; None waits without limit.
     """
@@ -53,14 +53,14 @@ class Lock:
         finally:
             os.close(root)
         try:
+            self._process = os.getpid()
+            self._descriptor = descriptor
             if not stat.S_ISREG(os.fstat(descriptor).st_mode):
                 raise StateError(os.path.join(self._root, LOCK), "is not a file", hint="remove it")
             self._wait(descriptor)
         except BaseException:
-            os.close(descriptor)
+            self.__exit__(None, None, None)
             raise
-        self._descriptor = descriptor
-        self._process = os.getpid()
 
     def _wait(self, descriptor: int) -> None:
         deadline = None if self._timeout is None else time.monotonic() + self._timeout
@@ -84,13 +84,16 @@ class Lock:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
+        descriptor = self._descriptor
+        if descriptor < 0:
+            return
         try:
             # A child that was forked meanwhile shares the lock: it must neither keep nor release its parent's.
             if self._process == os.getpid():
-                _set(descriptor=self._descriptor, slot=self._slot, release=True)
+                _set(descriptor=descriptor, slot=self._slot, release=True)
         finally:
-            os.close(self._descriptor)
             self._descriptor = -1
+            os.close(descriptor)
 
 
 def _open(root: int) -> int:

@@ -108,9 +108,9 @@ def test_the_command_line(user: User) -> None:
         (("--", "/no/such/program"), 127, "no such file or directory"),
         (("--", "/etc/passwd"), 126, "permission denied"),
         (("--", "/etc"), 126, "is a directory"),
-        ((), 2, "usage: "),
-        (("--",), 2, "usage: "),
-        (("--bad-option", "x"), 2, "unknown option --bad-option"),
+        ((), 1, "USAGE:"),
+        (("--",), 1, "USAGE:"),
+        (("--bad-option", "x"), 1, "flag provided but not defined: -bad-option"),
     ],
 )
 def test_exit_codes(user: User, words: tuple[str, ...], code: int, text: str) -> None:

@@ -21,7 +21,7 @@ class Project:
         """How many tests had which outcome, and what pytest said."""
         (self.folder / "test_theirs.py").write_text(tests)
         (self.folder / "pytest.ini").write_text(
-            "[pytest]\naddopts = -p libcontainer_py.testing.plugin -p no:cacheprovider\n"
+            "[pytest]\naddopts = -p no:libcontainer_py -p libcontainer_py.testing.plugin -p no:cacheprovider\n"
         )
         command = [
             sys.executable,

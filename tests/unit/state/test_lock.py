@@ -2,22 +2,29 @@
 
 from __future__ import annotations
 
+import itertools
 import os
 import subprocess
+import sys
 import threading
 import time
 from pathlib import Path
 
 import pytest
 
-from libcontainer_py.errors import ContainerTimeout, StateError
+from libcontainer_py.backends.memory import MemoryHost
+from libcontainer_py.backends.procedures import Procedures
+from libcontainer_py.errors import ContainerNotFound, ContainerTimeout, StateError
 from libcontainer_py.state.directory import Directory
 from tests.unit.state.children import PATIENCE, Child
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable
+    from types import FrameType
+    from typing import Any, TypeAlias
 
+    Trace: TypeAlias = Callable[[FrameType, str, Any], Any]
     Fork = Callable[[Callable[[Child], object]], Child]
 
 
@@ -192,3 +199,53 @@ def test_no_descriptor_is_left(store: Directory) -> None:
     with store.lock("a", timeout=0), pytest.raises(ContainerTimeout), store.lock("a", timeout=0):
         pass
     assert os.listdir("/proc/self/fd") == before
+
+
+def test_an_interrupt_at_any_moment_lets_it_go(store: Directory) -> None:
+    """Who cleans up after a Ctrl-C takes it once more, and would wait for himself."""
+    procedures = Procedures(store, MemoryHost())
+    with store.lock("a", timeout=0):
+        pass  # the root is there
+    moments = 0
+    for moment in itertools.count():
+        before = _descriptors()
+        interrupted = _interrupted(lambda: procedures.release("a", timeout=0.0), moment)
+        assert not taken(store), moment
+        for descriptor in _descriptors() - before:  # one that was just opened is lost, and holds nothing up
+            os.close(descriptor)
+        if not interrupted:
+            break
+        moments += 1
+    assert moments > 20
+
+
+def _descriptors() -> set[int]:
+    return {number for number in range(1024) if os.path.lexists(f"/proc/self/fd/{number}")}
+
+
+def _interrupted(act: Callable[[], object], moment: int) -> bool:
+    """Whether a KeyboardInterrupt came, at that line of the lock or of who takes it, counted as they are executed."""
+    left = [moment]
+
+    def trace(frame: FrameType, event: str, _argument: object) -> Trace | None:
+        code = frame.f_code
+        if os.path.basename(code.co_filename) != "lock.py" and code.co_name not in ("_enter", "_lock"):
+            return None
+        if event in ("call", "line"):
+            left[0] -= 1
+            if left[0] < 0:
+                sys.settrace(None)
+                raise KeyboardInterrupt
+        return trace
+
+    before = sys.gettrace()
+    sys.settrace(trace)
+    try:
+        act()
+    except KeyboardInterrupt:
+        return True
+    except ContainerNotFound:
+        return False
+    finally:
+        sys.settrace(before)
+    raise AssertionError("there is no container")
