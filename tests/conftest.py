@@ -24,8 +24,8 @@ HERE = Path(__file__).parent
 CHECKOUT = HERE.parent
 IN_CI = os.environ.get("CI") == "true"
 
-# Directories whose tests make containers: each test is looked after, and may not skip for just any reason in CI. Engines
-# keep mounts and cgroups from one test to the next: of those the whole run is looked after.
+# Directories whose tests make containers: each test is looked after, and may not skip for just any reason in CI.
+# Engines keep mounts and cgroups from one test to the next: after them the whole run is looked after.
 GUARDED = {"kernel", "interop", "cli"}
 NO_STRAY_SKIPS = {"kernel", "interop", "engines"}
 

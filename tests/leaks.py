@@ -118,8 +118,13 @@ class Ledger:
             return False
         if self.folder in _read(f"/proc/{pid}/cmdline"):
             return True
-        # a container that runc made: no child of ours, its environment its own, but its root is under our directory
-        return _link(f"/proc/{pid}/ns/mnt") != namespace and self.folder in _read(f"/proc/{pid}/mountinfo")
+        # a container that runc made: no child of ours, its environment its own, but its root is under our directory,
+        # which may have another mount point above it; who has just left our mount namespace has only a copy of the mount
+        if _link(f"/proc/{pid}/ns/mnt") == namespace:
+            return False
+        tail = "/".join(self.folder.split("/")[-2:])
+        lines = (line.split() for line in _read(f"/proc/{pid}/mountinfo").splitlines())
+        return any(fields[4] == "/" and tail in fields[3] for fields in lines)
 
     def _mounts(self) -> Iterator[tuple[str, str]]:
         for line in _read("/proc/self/mountinfo").splitlines():
