@@ -119,7 +119,7 @@ class Ledger:
         if self.folder in _read(f"/proc/{pid}/cmdline"):
             return True
         # a container that runc made: no child of ours, its environment its own, but its root is under our directory,
-        # which may have another mount point above it; who has just left our mount namespace has only a copy of the mount
+        # which may lie on a mount; who has just left our mount namespace has copies of our mounts, and another root
         if _link(f"/proc/{pid}/ns/mnt") == namespace:
             return False
         tail = "/".join(self.folder.split("/")[-2:])

@@ -34,7 +34,8 @@ def _installed() -> None:
 _NAMES = (
     *("test_mounts", "test_escapes", "test_bundles", "test_config", "test_seccomp_filter", "test_terminals"),
     *("test_run", "test_sandbox", "test_aio", "test_processes", "test_lifetime", "test_readme"),
-    *("test_handles", "test_hosts", "test_hooks", "test_net_devices", "test_doctor"),
+    *("test_handles", "test_hosts", "test_hooks", "test_net_devices", "test_doctor", "test_isolation", "test_resctrl"),
+    *("test_suite", "test_examples", "test_passed_on"),
 )
 ALIKE = [f"tests/kernel/{name}.py" for name in _NAMES]
 """What versions of cgroups change little or nothing of; in the machine it takes long, and runs there with
