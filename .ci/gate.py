@@ -140,7 +140,7 @@ def user_lane() -> list[Stage]:
         ),
         Stage(
             "docs",
-            "pip install -U pip && pip install . --group docs\n"
+            "pip install -U pip && pip install '.[test]' --group docs\n"
             "sphinx-build -W --keep-going -q docs docs/_build && towncrier build --draft",
         ),
         *(Stage(f"first-minutes-user-{python}", FIRST_MINUTES, python, user=True) for python in PYTHONS),
