@@ -47,7 +47,10 @@ def adopt(document: dict[str, Any], directory: str) -> Record:
     """The record of a document that was just made, kept for who will load just this text."""
     data = to_text(document)
     _adopted[data, directory] = document
-    return decode(data, directory)
+    try:
+        return decode(data, directory)
+    finally:
+        _adopted.pop((data, directory), None)  # it may have been decoded before
 
 
 def encode(record: Record) -> bytes:
